@@ -1,0 +1,1 @@
+"""Rigid transforms, cameras and boxes. NumPy only; knows nothing of the rest of the package."""
