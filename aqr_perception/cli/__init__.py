@@ -1,0 +1,1 @@
+"""Thin commands behind ``python -m aqr_perception``."""

@@ -1,0 +1,1 @@
+"""Messages, parameters, tf and the node. The only package that imports ROS."""

@@ -1,0 +1,1 @@
+"""From stamped samples to detections: synchroniser, pipeline, health. No ROS."""

@@ -1,0 +1,1 @@
+"""Training: data, augmentation, matching, losses and the loop."""
