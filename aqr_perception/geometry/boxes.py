@@ -73,7 +73,7 @@ class Boxes3D:
         return Boxes3D(
             center=rigid.transform_points(dst_from_src, self.center.astype(np.float64)),
             size=self.size,
-            yaw=rigid.wrap_angle(self.yaw + turn),
+            yaw=rigid.wrap_angle(self.yaw + turn).astype(np.float32),
             velocity=rigid.rotate_vectors(dst_from_src, flat.astype(np.float64))[:, :2])
 
 

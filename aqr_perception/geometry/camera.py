@@ -145,7 +145,8 @@ class PinholeCamera:
         if not self.is_distorted or not len(rays):
             return rays
         if self.distortion_model == "equidistant":
-            return cv2.fisheye.distortPoints(rays[:, None], np.eye(3), self.distortion)[:, 0]
+            bent = cv2.fisheye.distortPoints(rays[:, None], np.eye(3), self.distortion)
+            return np.asarray(bent[:, 0], dtype=np.float64)
         points = np.concatenate([rays, np.ones((len(rays), 1))], axis=1)
         bent, _ = cv2.projectPoints(points, np.zeros(3), np.zeros(3), np.eye(3), self.distortion)
-        return bent[:, 0]
+        return np.asarray(bent[:, 0], dtype=np.float64)
