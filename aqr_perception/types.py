@@ -15,7 +15,7 @@ boxes know of it.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -314,3 +314,30 @@ class Batch:
     modulation: Tensor
     ages: Tensor
     fixed_from_model: Tensor
+
+
+@dataclass(frozen=True)
+class DetectorOutput:
+    """What the network says about a batch; `model.box_coder.decode` turns it into detections.
+
+    Boxes are (cx, cy, log l, log w, cz, log h, sin yaw, cos yaw, vx, vy) in the model frame, in
+    metres, radians and metres a second.
+
+    Attributes:
+        logits: (L, B, Q, K) class scores before the sigmoid. All decoder layers in training mode,
+            in evaluation mode only the last one (L = 1).
+        boxes: (L, B, Q, 10).
+        reference_points: (B, Q, 3) where each query started, in [0, 1] of the detection range.
+        has_input: (B,) bool: False where no sensor could be used; such a frame has no boxes.
+        dn_logits: (L, B, D, K) of the denoising queries; None without them.
+        dn_boxes: (L, B, D, 10) likewise.
+        aqr: What the AQR mode reports (monitor, gate logits, history); None where it is off.
+    """
+
+    logits: Tensor
+    boxes: Tensor
+    reference_points: Tensor
+    has_input: Tensor
+    dn_logits: Tensor | None = None
+    dn_boxes: Tensor | None = None
+    aqr: Any = None

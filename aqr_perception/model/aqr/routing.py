@@ -1,0 +1,89 @@
+"""What adaptive query routing may tell the decoder, and the interface that every mode implements.
+
+The decoder adds the biases to the logits of its cross-attention exactly and without a dense
+query × token matrix: S sensor columns and one token column are appended to queries and keys
+(`aqr_perception.model.attention`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from aqr_perception.model.memory import Memory
+from aqr_perception.types import Batch
+
+
+@dataclass(frozen=True)
+class Routing:
+    """Biases on the attention logits of one decoder layer, shared by its heads.
+
+    Adding b to a logit multiplies the token's share of the attention, before normalisation, by
+    exp(b). All biases are optional; a bias that is the same for every token changes nothing.
+
+    Attributes:
+        token_sensor: (T,) int64 sensor of each token, see `Memory`.
+        query_bias: (B, Q, S) for each query and sensor, or None.
+        token_bias: (B, T) for each token, or None.
+    """
+
+    token_sensor: Tensor
+    query_bias: Tensor | None = None
+    token_bias: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Scene:
+    """All that AQR may look at, once a forward pass.
+
+    Attributes:
+        memory: The tokens before any modulation.
+        reference_points: (B, Q, 3) of all queries in [0, 1] of the detection range; the first
+            ``denoising`` of them are noisy copies of the truth and must not reach anything shared.
+        query_positions: (B, Q, C) their position embedding.
+        denoising: Number of denoising queries, which stand first.
+        batch: The inputs: calibration, presence, gains, modulation, ages, poses.
+        image_size: Height and width [px] of ``batch.images``.
+        detection_range: x, y, z from and to [m], model frame.
+        predict: ``predict(layer, target)`` evaluates the head of that decoder layer: logits
+            (B, Q, K) and boxes (B, Q, 10).
+        history: What `Router.finish` returned for the previous frame, or None.
+    """
+
+    memory: Memory
+    reference_points: Tensor
+    query_positions: Tensor
+    denoising: int
+    batch: Batch
+    image_size: tuple[int, int]
+    detection_range: tuple[float, ...]
+    predict: Callable[[int, Tensor], tuple[Tensor, Tensor]]
+    history: Any = None
+
+
+class Router(nn.Module):
+    """One mode of AQR. The detector calls `start` once, `route` before each layer, then `finish`.
+
+    This base routes nothing: the decoder then runs exactly as without AQR.
+    """
+
+    def start(self, scene: Scene) -> Any:
+        """Look at the evidence; what comes back is handed to the other two methods."""
+        return scene
+
+    def route(self, layer: int, target: Tensor, state: Any) -> tuple[Memory, Routing | None]:
+        """Say what decoder layer ``layer`` attends to, and how.
+
+        Args:
+            layer: 0-based.
+            target: (B, Q, C) content of the queries as it enters the layer.
+            state: What `start` returned.
+        """
+        return state.memory, None
+
+    def finish(self, state: Any) -> Any:
+        """What goes out as ``DetectorOutput.aqr`` (monitor, logits) once all layers have run."""
+        return None

@@ -1,0 +1,1 @@
+"""The experiment report's AQR, made trainable: weights of queries → maps → features."""

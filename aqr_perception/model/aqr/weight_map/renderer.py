@@ -1,0 +1,150 @@
+"""From the weights of queries to maps over the tokens of each sensor.
+
+A map is neutral (1) where no query is near, and the mean of the queries' weights elsewhere:
+
+    W(cell) = 1 + Σ_q (w_q - 1)·k(cell - place_q) / (Σ_q k(cell - place_q) + ε)
+
+with a kernel k of peak 1. Each query is splatted over its four nearest cells (so that gradients
+reach its position), and the kernel is then applied to the whole map: a Gaussian is separable,
+hence two small matrix products; a disc takes a Fourier transform. The number of kernels launched
+does not depend on the number of queries, frames or views.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from aqr_perception.model.aqr.config import RendererConfig
+
+PRIOR = 0.1
+"""ε: how many queries' worth the neutral weight counts in every cell."""
+
+_FAR_BELOW = -1e9
+"""Stands where no query is, below every weight."""
+
+
+class WeightRenderer(nn.Module):
+    """Renders any number of per-query values over the maps of one modality."""
+
+    def __init__(self, config: RendererConfig) -> None:
+        super().__init__()
+        self.config = config
+        log_sigma = torch.tensor(math.log(config.gaussian_sigma))
+        self.log_sigma = nn.Parameter(log_sigma, requires_grad=config.learnable_sigma)
+
+    def forward(self, values: Tensor, neutral: Tensor, places: Tensor, visible: Tensor,
+                height: int, width: int) -> Tensor:
+        """Render.
+
+        Args:
+            values: (B, Q, F) numbers of each query, e.g. its weight and its residual weight.
+            neutral: (F,) what each is where no query is near.
+            places: (B, M, Q, 2) row and column in each of M maps (1 for the bird's-eye view, V for
+                the cameras) in cells; a cell's centre has whole coordinates.
+            visible: (B, M, Q) bool, False where the query has no place in that map.
+            height: Rows of a map.
+            width: Columns.
+
+        Returns:
+            (B, M, F, height, width).
+        """
+        batch, maps, queries = visible.shape
+        excess = (values - neutral).transpose(1, 2)[:, None].expand(batch, maps, -1, queries)
+        if self.config.method == "direct":
+            return neutral[:, None, None] + _largest(excess, places, visible, height, width)
+        presence = torch.ones_like(excess[:, :, :1])
+        splatted = splat(torch.cat([excess, presence], dim=2), places, visible, height, width)
+        rendered = self._spread(splatted)
+        return (neutral[:, None, None]
+                + rendered[:, :, :-1] / (rendered[:, :, -1:] + PRIOR))
+
+    def _spread(self, impulses: Tensor) -> Tensor:
+        """Apply the kernel to maps (..., H, W)."""
+        if self.config.method == "gaussian":
+            sigma = self.log_sigma.exp()
+            rows = gaussian_band(impulses.shape[-2], sigma)
+            return rows @ impulses @ gaussian_band(impulses.shape[-1], sigma)
+        if self.config.method == "distance_weighted":
+            return _convolve(impulses, disc_kernel(impulses, self.config.distance_decay))
+        return impulses
+
+
+def splat(values: Tensor, places: Tensor, visible: Tensor, height: int, width: int) -> Tensor:
+    """Add values to the four cells around each place, by their bilinear weights.
+
+    Args:
+        values: (B, M, F, Q).
+        places: (B, M, Q, 2) row, column [cells].
+        visible: (B, M, Q) bool.
+        height: Rows of a map.
+        width: Columns.
+
+    Returns:
+        (B, M, F, height, width); what falls outside a map is lost.
+    """
+    batch, maps, channels, queries = values.shape
+    places = places.where(visible[..., None], places.new_zeros(()))
+    corner = places.detach().floor()
+    fraction = places - corner
+    share = torch.stack([1 - fraction, fraction], dim=-1)  # (B, M, Q, 2 axes, 2 sides)
+    share = share[..., 0, :, None] * share[..., 1, None, :]  # (B, M, Q, 2, 2)
+    side = torch.arange(2, device=values.device)
+    row = corner[..., 0].long()[..., None, None] + side[:, None]
+    column = corner[..., 1].long()[..., None, None] + side[None, :]
+    inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+    share = share * (inside & visible[..., None, None])
+    index = row.clamp(0, height - 1) * width + column.clamp(0, width - 1)
+    tapped = (values[..., None, None] * share[:, :, None]).flatten(3)  # (B, M, F, Q·4)
+    index = index.flatten(2)[:, :, None].expand_as(tapped)
+    flat = values.new_zeros(batch, maps, channels, height * width)
+    return flat.scatter_add(3, index, tapped).unflatten(3, (height, width))
+
+
+def _largest(values: Tensor, places: Tensor, visible: Tensor, height: int, width: int) -> Tensor:
+    """The largest of the values (B, M, F, Q) in the nearest cell; 0 where there is none.
+
+    Piecewise constant in the positions, so no gradient reaches them.
+    """
+    cell = places.detach().where(visible[..., None], places.new_zeros(())).round().long()
+    inside = (visible & (cell >= 0).all(-1)
+              & (cell[..., 0] < height) & (cell[..., 1] < width))
+    index = (cell[..., 0].clamp(0, height - 1) * width + cell[..., 1].clamp(0, width - 1))
+    values = values.where(inside[:, :, None], values.new_tensor(_FAR_BELOW))
+    flat = values.new_full((*values.shape[:3], height * width), _FAR_BELOW)
+    index = index[:, :, None].expand_as(values)
+    flat = flat.scatter_reduce(3, index, values, "amax")
+    flat = flat.where(flat > _FAR_BELOW / 2, flat.new_zeros(()))
+    return flat.unflatten(3, (height, width))
+
+
+def gaussian_band(length: int, sigma: Tensor) -> Tensor:
+    """(length, length) matrix that convolves a row of cells with a Gaussian of peak 1."""
+    cell = torch.arange(length, device=sigma.device, dtype=sigma.dtype)
+    return torch.exp(-(cell[:, None] - cell[None, :]) ** 2 / (2 * sigma ** 2))
+
+
+def disc_kernel(like: Tensor, decay: float) -> Tensor:
+    """(2n + 1, 2n + 1) kernel exp(-d / (R·decay)) within R = 0.2·min(H, W) cells, else 0.
+
+    Args:
+        like: (..., H, W) maps that it is for.
+        decay: See above.
+    """
+    radius = 0.2 * min(like.shape[-2:])
+    reach = int(radius)
+    cell = torch.arange(-reach, reach + 1, device=like.device, dtype=like.dtype)
+    distance = torch.hypot(cell[:, None], cell[None, :])
+    return torch.exp(-distance / (radius * decay)) * (distance <= radius)
+
+
+def _convolve(maps: Tensor, kernel: Tensor) -> Tensor:
+    """Convolve maps (..., H, W) with an odd kernel, zeros around, by Fourier transform."""
+    height, width = maps.shape[-2:]
+    reach = kernel.shape[-1] // 2
+    size = (height + 2 * reach, width + 2 * reach)
+    spectrum = torch.fft.rfft2(maps, s=size) * torch.fft.rfft2(kernel, s=size)
+    full = torch.fft.irfft2(spectrum, s=size)
+    return full[..., reach:reach + height, reach:reach + width]
