@@ -29,8 +29,3 @@ def combine(weights: Tensor, modulation: str) -> Tensor:
 def gain(weights: Tensor, residual: Tensor | float) -> Tensor:
     """The report's r·F + (1 - r)·F·W as a factor on F: 1 where the weight is 1."""
     return 1 + (1 - residual) * (weights - 1)
-
-
-def published_gain(weights: Tensor, residual: float) -> Tensor:
-    """What the published code computes, F·W + r·F, as a factor on F: below 1 almost everywhere."""
-    return weights + residual

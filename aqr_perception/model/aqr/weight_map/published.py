@@ -7,13 +7,19 @@ of being averaged, weights below 0.01 do not count, weights of the bird's-eye vi
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 from aqr_perception.model.aqr.config import RendererConfig
+from aqr_perception.model.aqr.weight_map.modulator import combine
 
 THRESHOLD = 0.01
 """Weights and map values below are nothing."""
+
+_CONSTANT = 1e-8
+"""A map that spans less than this has no contrast to stretch."""
 
 
 @torch.no_grad()
@@ -134,3 +140,40 @@ def _disc_sum(weights: Tensor, cells: Tensor, height: int, width: int, decay: fl
     kernel = torch.exp(-distance / (radius * decay)) * (distance <= radius)
     counted = weights.where(weights >= THRESHOLD, weights.new_zeros(()))
     return torch.einsum("bq,bqhw->bhw", counted, kernel)
+
+
+@dataclass(frozen=True)
+class PublishedModulator:
+    """The published feature modulator with all its options.
+
+    Attributes:
+        modulation: ``element_wise``, ``channel_wise`` or ``adaptive``.
+        normalize: Stretch each map to [0, 1] first; a constant one becomes 0.5.
+        residual: Add ``residual_weight`` times the feature.
+        residual_weight: See there.
+        scale: Factor on the map before the activation (learnable there).
+        bias: Added to it.
+        activation: ``none``, ``sigmoid``, ``tanh`` or ``relu``.
+    """
+
+    modulation: str = "element_wise"
+    normalize: bool = True
+    residual: bool = True
+    residual_weight: float = 0.1
+    scale: float = 1.0
+    bias: float = 0.0
+    activation: str = "none"
+
+    def gain(self, weights: Tensor) -> Tensor:
+        """Factor on the features: (B, M, H, W) of maps of that shape."""
+        if self.normalize:
+            low, high = weights.amin((-2, -1), keepdim=True), weights.amax((-2, -1), keepdim=True)
+            spread = high - low
+            flat = spread < _CONSTANT
+            weights = ((weights - low) / spread.where(~flat, spread.new_ones(()))).where(
+                ~flat, weights.new_full((), 0.5))
+        weights = weights * self.scale + self.bias
+        if self.activation != "none":
+            weights = getattr(torch, self.activation)(weights)
+        weights = combine(weights, self.modulation)
+        return weights + self.residual_weight if self.residual else weights

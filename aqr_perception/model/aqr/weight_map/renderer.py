@@ -85,7 +85,7 @@ def splat(values: Tensor, places: Tensor, visible: Tensor, height: int, width: i
     Returns:
         (B, M, F, height, width); what falls outside a map is lost.
     """
-    batch, maps, channels, queries = values.shape
+    batch, maps, channels = values.shape[:3]
     places = places.where(visible[..., None], places.new_zeros(()))
     corner = places.detach().floor()
     fraction = places - corner
