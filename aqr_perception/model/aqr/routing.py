@@ -74,12 +74,15 @@ class Router(nn.Module):
         """Look at the evidence; what comes back is handed to the other two methods."""
         return scene
 
-    def route(self, layer: int, target: Tensor, state: Any) -> tuple[Memory, Routing | None]:
+    def route(self, layer: int, target: Tensor, reference_points: Tensor, state: Any
+              ) -> tuple[Memory, Routing | None]:
         """Say what decoder layer ``layer`` attends to, and how.
 
         Args:
             layer: 0-based.
             target: (B, Q, C) content of the queries as it enters the layer.
+            reference_points: (B, Q, 3) where they stand now (constant in CMT; presets that refine
+                references move them from layer to layer).
             state: What `start` returned.
         """
         return state.memory, None
