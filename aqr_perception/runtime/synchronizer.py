@@ -1,0 +1,289 @@
+"""Stamped samples → sets of seven: LiDAR-anchored, partial sets too, in order, each once.
+
+Pure Python; time is an argument, never read. `add` takes a sample, `poll` gives the sets that are
+due, `next_due` says when to poll again. Times are nanoseconds of one clock: stamps are those of
+the sensors, ``now_ns`` is the node's.
+
+A set opens when a sweep arrives (or, while the LiDAR is silent, an image of the anchor camera).
+Each camera gives the image closest to its expected time. The set goes out when every camera has
+settled, or at the deadline with what is there.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+MILLISECOND = 1_000_000
+LIDAR = 0
+
+
+class SampleState(enum.Enum):
+    """What a set holds of one sensor."""
+
+    FRESH = "fresh"
+    STALE = "stale"
+    ABSENT = "absent"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One message of one sensor: its stamp [ns], when it came [ns], and what it holds."""
+
+    stamp_ns: int
+    arrival_ns: int
+    payload: Any
+
+
+@dataclass(frozen=True)
+class SampleSet:
+    """What goes to the detector.
+
+    Attributes:
+        stamp_ns: The anchor's stamp [ns].
+        anchor: Index of the sensor that set it: 0 the LiDAR, else a camera (S order).
+        samples: (S,) the LiDAR's, then each camera's; None where absent.
+        states: (S,) likewise.
+        waited_ns: From the anchor's arrival to the decision [ns].
+        timed_out: Whether the deadline decided.
+    """
+
+    stamp_ns: int
+    anchor: int
+    samples: tuple[Sample | None, ...]
+    states: tuple[SampleState, ...]
+    waited_ns: int
+    timed_out: bool
+
+
+@dataclass(frozen=True)
+class SynchronizerSettings:
+    """How sets are made; all times in ns.
+
+    Attributes:
+        camera_offsets_ns: A camera each: when its image is expected, relative to the sweep's stamp.
+        tolerance_ns: An image this close to its expected time is fresh.
+        stale_ns: An older image up to this age still goes along, as stale; beyond it, absent. Equal
+            to the tolerance, nothing stale is used.
+        deadline_ns: Longest wait after the anchor's arrival.
+        silent_ns: A sensor without a message for this long is not waited for; when it is the LiDAR,
+            the cameras anchor.
+        buffer: Samples kept of each camera.
+    """
+
+    camera_offsets_ns: tuple[int, ...]
+    tolerance_ns: int = 60 * MILLISECOND
+    stale_ns: int = 60 * MILLISECOND
+    deadline_ns: int = 80 * MILLISECOND
+    silent_ns: int = 350 * MILLISECOND
+    buffer: int = 12
+
+    def __post_init__(self) -> None:
+        for name, least in (("tolerance_ns", 0), ("deadline_ns", 0), ("silent_ns", 1),
+                            ("buffer", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"sync.{name} is {getattr(self, name)}; expected {least} or more")
+        if self.stale_ns < self.tolerance_ns:
+            raise ValueError(f"sync.stale_ns is {self.stale_ns}; expected at least the tolerance, "
+                             f"{self.tolerance_ns}")
+
+
+@dataclass
+class SynchronizerCounts:
+    """What happened since the start or the last `Synchronizer.clear`; S entries in the lists."""
+
+    received: list[int]
+    duplicates: list[int]
+    late: list[int]
+    sets: int = 0
+    timed_out: int = 0
+    jumps: int = 0
+
+
+@dataclass
+class _Pending:
+    anchor: int
+    sample: Sample
+
+
+@dataclass
+class _Stream:
+    """The recent samples of one sensor, by stamp, and how often they come."""
+
+    samples: deque[Sample]
+    last_arrival_ns: int | None = None
+    period_ns: int | None = None
+    last_stamp_ns: int | None = field(default=None)
+
+
+class Synchronizer:
+    """Makes sets of the samples of one LiDAR and V cameras.
+
+    Args:
+        settings: Times, and by the length of ``camera_offsets_ns`` the number of cameras.
+    """
+
+    def __init__(self, settings: SynchronizerSettings) -> None:
+        self.settings = settings
+        sensors = 1 + len(settings.camera_offsets_ns)
+        self._offsets = (0, *settings.camera_offsets_ns)
+        self.counts = SynchronizerCounts([0] * sensors, [0] * sensors, [0] * sensors)
+        self._streams: list[_Stream] = []
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget all samples and pending sets; the counts stay."""
+        self._streams = [_Stream(deque(maxlen=self.settings.buffer)) for _ in self._offsets]
+        self._pending: deque[_Pending] = deque()
+        self._last_set_ns: int | None = None
+        self._now_ns: int | None = None
+        self._started_ns: int | None = None
+
+    def add(self, sensor: int, stamp_ns: int, payload: Any, now_ns: int) -> None:
+        """Take one sample.
+
+        A stamp that the sensor sent before is counted and left out; one of the anchor that lies
+        before a set that went out is counted as late and left out.
+
+        Args:
+            sensor: 0 the LiDAR, 1..V the cameras.
+            stamp_ns: The sample's stamp.
+            payload: Handed through.
+            now_ns: The clock. When it runs backwards, as when a bag starts again, all is forgotten.
+        """
+        self._tick(now_ns)
+        self.counts.received[sensor] += 1
+        stream = self._streams[sensor]
+        if any(sample.stamp_ns == stamp_ns for sample in stream.samples):
+            self.counts.duplicates[sensor] += 1
+            return
+        sample = Sample(stamp_ns, now_ns, payload)
+        self._measure_period(stream, stamp_ns)
+        stream.last_arrival_ns = now_ns
+        _insert(stream.samples, sample)
+        if sensor == self._anchor(now_ns):
+            if self._last_set_ns is not None and stamp_ns <= self._last_set_ns:
+                self.counts.late[sensor] += 1
+                return
+            self._open(sensor, sample)
+
+    def poll(self, now_ns: int) -> list[SampleSet]:
+        """Return the sets that are due, oldest first; each goes out once."""
+        self._tick(now_ns)
+        due = []
+        while self._pending:
+            pending = self._pending[0]
+            settled = all(self._settled(sensor, pending, now_ns)
+                          for sensor in range(len(self._offsets)))
+            timed_out = now_ns >= pending.sample.arrival_ns + self.settings.deadline_ns
+            if not settled and not timed_out:
+                break
+            self._pending.popleft()
+            due.append(self._build(pending, now_ns, not settled))
+        return due
+
+    def next_due(self) -> int | None:
+        """When the oldest pending set goes out at the latest [ns]; None when none is pending."""
+        if not self._pending:
+            return None
+        return self._pending[0].sample.arrival_ns + self.settings.deadline_ns
+
+    def _tick(self, now_ns: int) -> None:
+        if self._now_ns is not None and now_ns < self._now_ns:
+            self.clear()
+            self.counts.jumps += 1
+        self._now_ns = now_ns
+        if self._started_ns is None:
+            self._started_ns = now_ns
+
+    def _anchor(self, now_ns: int) -> int:
+        """The LiDAR unless it is silent; then the first camera that is not."""
+        for sensor in range(len(self._offsets)):
+            if not self._silent(sensor, now_ns):
+                return sensor
+        return LIDAR
+
+    def _silent(self, sensor: int, now_ns: int) -> bool:
+        last = self._streams[sensor].last_arrival_ns
+        since = self._started_ns if last is None else last
+        return since is not None and now_ns - since > self.settings.silent_ns
+
+    def _open(self, anchor: int, sample: Sample) -> None:
+        """Queue a set; sweeps that overtook each other on the way are put in order."""
+        pending = _Pending(anchor, sample)
+        position = len(self._pending)
+        while position and self._pending[position - 1].sample.stamp_ns > sample.stamp_ns:
+            position -= 1
+        self._pending.insert(position, pending)
+
+    def _expected_ns(self, sensor: int, pending: _Pending) -> int:
+        return pending.sample.stamp_ns - self._offsets[pending.anchor] + self._offsets[sensor]
+
+    def _settled(self, sensor: int, pending: _Pending, now_ns: int) -> bool:
+        """Whether no sample that is still to come can be closer to the expected time."""
+        if sensor == pending.anchor or self._silent(sensor, now_ns):
+            return True
+        if sensor == LIDAR:  # the cameras anchor since the LiDAR is silent
+            return True
+        stream = self._streams[sensor]
+        if not stream.samples:
+            return False
+        expected = self._expected_ns(sensor, pending)
+        newest = stream.samples[-1].stamp_ns
+        if newest >= expected:
+            return True
+        return stream.period_ns is not None and expected - newest <= stream.period_ns // 2
+
+    def _build(self, pending: _Pending, now_ns: int, timed_out: bool) -> SampleSet:
+        samples: list[Sample | None] = []
+        states = []
+        for sensor, stream in enumerate(self._streams):
+            if sensor == pending.anchor:
+                samples.append(pending.sample)
+                states.append(SampleState.FRESH)
+                continue
+            expected = self._expected_ns(sensor, pending)
+            chosen = _closest(stream.samples, expected) if sensor != LIDAR else None
+            distance = abs(chosen.stamp_ns - expected) if chosen is not None else None
+            if distance is not None and distance <= self.settings.tolerance_ns:
+                states.append(SampleState.FRESH)
+            elif (distance is not None and distance <= self.settings.stale_ns
+                    and chosen is not None and chosen.stamp_ns < expected):
+                states.append(SampleState.STALE)
+            else:
+                chosen = None
+                states.append(SampleState.ABSENT)
+            samples.append(chosen)
+        self._last_set_ns = pending.sample.stamp_ns
+        self.counts.sets += 1
+        self.counts.timed_out += timed_out
+        return SampleSet(pending.sample.stamp_ns, pending.anchor, tuple(samples), tuple(states),
+                         now_ns - pending.sample.arrival_ns, timed_out)
+
+    @staticmethod
+    def _measure_period(stream: _Stream, stamp_ns: int) -> None:
+        """Follow the sensor's period by its shortest recent step, so that a gap does not count."""
+        if stream.last_stamp_ns is not None and stamp_ns > stream.last_stamp_ns:
+            step = stamp_ns - stream.last_stamp_ns
+            period = stream.period_ns
+            stream.period_ns = step if period is None or step < period else (
+                period + min(step - period, period // 8))
+        stream.last_stamp_ns = max(stamp_ns, stream.last_stamp_ns or stamp_ns)
+
+
+def _insert(samples: deque[Sample], sample: Sample) -> None:
+    """Keep the samples ordered by stamp; a full deque loses its oldest."""
+    if not samples or samples[-1].stamp_ns < sample.stamp_ns:
+        samples.append(sample)
+        return
+    ordered = sorted([*samples, sample], key=lambda item: item.stamp_ns)
+    limit = samples.maxlen or len(ordered)
+    samples.clear()
+    samples.extend(ordered[-limit:])
+
+
+def _closest(samples: Sequence[Sample], stamp_ns: int) -> Sample | None:
+    return min(samples, key=lambda item: abs(item.stamp_ns - stamp_ns), default=None)
