@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from aqr_perception.types import CLASS_NAMES
 
 MODES = ("off", "gate", "weight_map", "attention_bias")
-GENERATORS = ("local_window", "mlp")
+GENERATORS = ("local_window", "global", "mlp")
 RENDER_METHODS = ("gaussian", "bilinear", "direct", "distance_weighted")
 MODULATIONS = ("element_wise", "channel_wise", "adaptive")
 
@@ -80,7 +79,8 @@ class GeneratorConfig:
 
     Attributes:
         kind: ``local_window`` (a transformer whose queries look at the tokens around their own
-            place) or ``mlp`` (the features at that place, no attention).
+            place), ``global`` (at all tokens, as the published configurations did in effect) or
+            ``mlp`` (the features at that place, no attention).
         layers: Number of transformer layers, or of hidden layers of the MLP.
         heads: Attention heads.
         feedforward: Hidden width of the transformer's feed-forward network.
@@ -184,6 +184,15 @@ class WeightMapConfig:
     modulator: ModulatorConfig = field(default_factory=ModulatorConfig)
     reference: bool = False
 
+    def __post_init__(self) -> None:
+        clamp = self.renderer.max_weight_clamp
+        if clamp <= 1 and not self.reference:
+            raise ValueError(f"aqr.weight_map.renderer.max_weight_clamp is {clamp}; expected above "
+                             "1, the neutral weight (only reference: true renders without it)")
+        if self.reference and self.generator.kind == "mlp":
+            raise ValueError("aqr.weight_map.generator.kind is 'mlp' with reference: true; "
+                             "expected 'local_window' or 'global', which were published")
+
     @property
     def theoretical_maximum(self) -> float:
         """Largest factor on a feature: r + (1 - r)·clamp with the smallest r; in reference mode
@@ -274,35 +283,3 @@ class AqrConfig:
             raise ValueError(f"aqr.target_band is {list(band)}; expected two numbers from 0 up, "
                              "the smaller first")
         object.__setattr__(self, "target_band", band)
-
-    @staticmethod
-    def from_dict(values: dict[str, Any]) -> AqrConfig:
-        """Read what `dataclasses.asdict` wrote, or a YAML mapping with some of its keys.
-
-        A string for ``weight_map`` names a preset of the report.
-
-        Raises:
-            ValueError: A key is unknown or a value out of range.
-        """
-        built = _from_mapping(AqrConfig, values, "aqr")
-        assert isinstance(built, AqrConfig)
-        return built
-
-
-def _from_mapping(kind: type, values: Any, where: str) -> Any:
-    """Build a (nested) dataclass of this file from a mapping; `where` names it in errors."""
-    if kind is WeightMapConfig and isinstance(values, str):
-        return WeightMapConfig.preset(values)
-    if not isinstance(values, dict):
-        raise ValueError(f"{where} is {values!r}; expected a mapping")
-    known = kind.__dataclass_fields__
-    for key in values:
-        if key not in known:
-            raise ValueError(f"{where} has no setting '{key}'; expected one of {', '.join(known)}")
-    return kind(**{key: _from_mapping(_NESTED[key], value, f"{where}.{key}")
-                   if key in _NESTED else value for key, value in values.items()})
-
-
-_NESTED: dict[str, type] = {
-    "gate": GateConfig, "weight_map": WeightMapConfig, "attention_bias": AttentionBiasConfig,
-    "generator": GeneratorConfig, "renderer": RendererConfig, "modulator": ModulatorConfig}

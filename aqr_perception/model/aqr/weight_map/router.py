@@ -1,0 +1,168 @@
+"""The experiment report's AQR as one mode of routing: it changes features, not attention."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from aqr_perception.model.aqr.config import WeightMapConfig
+from aqr_perception.model.aqr.monitor import report
+from aqr_perception.model.aqr.output import AqrOutput
+from aqr_perception.model.aqr.places import locate, to_cells
+from aqr_perception.model.aqr.routing import Router, Routing, Scene
+from aqr_perception.model.aqr.weight_map import published
+from aqr_perception.model.aqr.weight_map.cells import Cells, scene_cells
+from aqr_perception.model.aqr.weight_map.generator import build_generator
+from aqr_perception.model.aqr.weight_map.modulator import combine, gain
+from aqr_perception.model.aqr.weight_map.renderer import WeightRenderer
+from aqr_perception.model.memory import Memory
+from aqr_perception.types import CLASS_NAMES
+
+SMALL_OBJECT = 2.0
+"""Objects shorter than this [m] count as small (the report's plan C)."""
+
+SMALL_SHARE = 0.5
+"""Their part of the say."""
+
+PUBLISHED_BIAS = 1.5
+"""Of the published predictor at the start: tanh(1.5) = 0.905."""
+
+
+@dataclass
+class WeightMapState:
+    """What stays the same over the layers of one forward pass, and what the last layer used."""
+
+    scene: Scene
+    weights: Tensor
+    cells: Cells | None
+    factor: Tensor
+    mass: list[Tensor] = field(default_factory=list)
+
+
+class WeightMapRouter(Router):
+    """Generator → renderer → modulator; see `WeightMapConfig`."""
+
+    def __init__(self, channels: int, config: WeightMapConfig,
+                 target_band: tuple[float, float]) -> None:
+        super().__init__()
+        self.config = config
+        self.target_band = target_band
+        self.generator = build_generator(channels, config.generator)
+        self.renderer = WeightRenderer(config.renderer)
+        if config.reference:
+            nn.init.xavier_uniform_(self.generator.predictor.weight)
+            nn.init.constant_(self.generator.predictor.bias, PUBLISHED_BIAS)
+        modulator = config.modulator
+        residuals = [modulator.class_residual_weight.get(name, modulator.residual_weight)
+                     for name in CLASS_NAMES]
+        self.register_buffer("class_residuals", torch.tensor(residuals), persistent=False)
+
+    def extra_repr(self) -> str:
+        """Say how far a feature can be raised."""
+        return f"theoretical_maximum={self.config.theoretical_maximum:.4g}"
+
+    @property
+    def needs_prediction(self) -> bool:
+        """Whether maps depend on what the layer before predicts, hence differ between layers."""
+        modulator = self.config.modulator
+        return (modulator.size_adaptive or bool(modulator.class_residual_weight)
+                ) and not self.config.reference
+
+    def start(self, scene: Scene) -> WeightMapState:
+        """Generate the weights (denoising queries left out) and the first layer's factors."""
+        first = 0 if self.config.reference else scene.denoising
+        raw = self.generator(scene, first, published=self.config.reference)
+        if self.config.reference:
+            weights, cells = raw.tanh().detach(), scene_cells(scene, True, first)
+        else:
+            weights, cells = bounded(raw, self.config.renderer.max_weight_clamp), None
+        state = WeightMapState(scene, weights, cells, raw.new_ones(()))
+        if self.config.reference:
+            state.factor = self._published_factor(state)
+        else:
+            state.factor = self._factor(state, scene.reference_points, None)
+        return state
+
+    def route(self, layer: int, target: Tensor, reference_points: Tensor, state: Any
+              ) -> tuple[Memory, Routing | None]:
+        """Hand out the modulated tokens; attention itself stays as it is."""
+        moved = reference_points is not state.scene.reference_points
+        if layer and not self.config.reference and (self.needs_prediction or moved):
+            predicted = None
+            if self.needs_prediction:
+                with torch.no_grad():
+                    predicted = state.scene.predict(layer - 1, target)
+            state.factor = self._factor(state, reference_points, predicted)
+        memory = state.scene.memory
+        return replace(memory, tokens=memory.tokens * state.factor[..., None]), None
+
+    def finish(self, state: Any) -> AqrOutput:
+        """Report."""
+        return AqrOutput(report(state.scene.memory, state.factor, state.weights.mean(1),
+                                self.target_band))
+
+    def _factor(self, state: WeightMapState, reference_points: Tensor,
+                predicted: tuple[Tensor, Tensor] | None) -> Tensor:
+        """(B, T) factor on each token."""
+        scene, modulator = state.scene, self.config.modulator
+        places = locate(replace(scene, reference_points=reference_points), scene.denoising)
+        excess = state.weights - 1
+        residual = torch.full_like(excess[..., 0], modulator.residual_weight)
+        if predicted is not None:
+            logits, boxes = (x[:, scene.denoising:] for x in predicted)
+            if modulator.size_adaptive:
+                small = boxes[..., 2:4].amax(-1).exp() < SMALL_OBJECT
+                excess = excess * torch.where(small, SMALL_SHARE, 1.0)[..., None]
+            residual = self.class_residuals.to(residual)[logits.argmax(-1)]
+        memory = scene.memory
+        parts = []
+        if all(memory.bev_shape):
+            visible = torch.ones_like(places.bev[:, None, :, 0], dtype=torch.bool)
+            parts.append(self._factor_of(excess[..., 0], residual, places.bev[:, None], visible,
+                                         memory.bev_shape, 0, modulator.lidar, scene))
+        if memory.views:
+            parts.append(self._factor_of(excess[..., 1], residual, places.camera, places.visible,
+                                         memory.image_shape, 1, modulator.camera, scene))
+        return torch.cat(parts, dim=1) if parts else excess.new_zeros(len(excess), 0)
+
+    def _factor_of(self, excess: Tensor, residual: Tensor, places: Tensor, visible: Tensor,
+                   shape: tuple[int, int], modality: int, switched_on: bool, scene: Scene
+                   ) -> Tensor:
+        """(B, M·H·W) factors of one modality."""
+        if not switched_on:
+            return excess.new_ones(len(excess), visible.shape[1] * shape[0] * shape[1])
+        values = torch.stack([1 + excess, residual], dim=-1)
+        neutral = values.new_tensor([1.0, self.config.modulator.residual_weight])
+        maps = self.renderer(values, neutral, to_cells(places, *shape), visible, *shape)
+        weights = combine(maps[:, :, 0], self.config.modulator.modulation)
+        factor = gain(weights, maps[:, :, 1]).flatten(1)
+        return 1 + scene.batch.modulation[:, modality, None].to(factor.dtype) * (factor - 1)
+
+    @torch.no_grad()
+    def _published_factor(self, state: WeightMapState) -> Tensor:
+        """(B, T) W + r on each token, as published; denoising queries are among the rendered."""
+        memory, modulator, config = state.scene.memory, self.config.modulator, self.config.renderer
+        assert state.cells is not None
+        modulate = published.PublishedModulator(modulator.modulation, normalize=False,
+                                                residual_weight=modulator.residual_weight)
+        parts = []
+        if all(memory.bev_shape):
+            maps = published.render_bev(config, state.weights[..., 0], state.cells.bev,
+                                        *memory.bev_shape)
+            parts.append((modulate.gain(maps[:, None]).flatten(1), 0, modulator.lidar))
+        if memory.views:
+            maps = published.render_cameras(config, state.weights[..., 1], state.cells.camera[:, 0],
+                                            len(memory.views), *memory.image_shape)
+            parts.append((modulate.gain(maps).flatten(1), 1, modulator.camera))
+        strength = state.scene.batch.modulation.to(state.weights.dtype)
+        return torch.cat([1 + strength[:, modality, None] * switched_on * (factor - 1)
+                          for factor, modality, switched_on in parts], dim=1)
+
+
+def bounded(raw: Tensor, largest: float) -> Tensor:
+    """Bring the generator's numbers into (0, largest); 0 becomes 1, the neutral weight."""
+    offset = -torch.log(raw.new_tensor(largest - 1.0))
+    return largest * torch.sigmoid(raw + offset)
