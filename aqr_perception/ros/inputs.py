@@ -1,0 +1,132 @@
+"""The node's subscriptions, and the sets that they are made into."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable
+from typing import Any
+
+from message_filters import ApproximateTimeSynchronizer, SimpleFilter
+from rclpy.lifecycle import LifecycleNode
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
+
+from aqr_perception.ros.calibration import CameraModels
+from aqr_perception.ros.conversions import stamp_to_ns
+from aqr_perception.ros.parameters import NodeConfig
+from aqr_perception.runtime.synchronizer import Sample, SampleSet, SampleState
+
+LIDAR = 0
+DATA_QOS = QoSProfile(depth=2, reliability=ReliabilityPolicy.BEST_EFFORT)
+"""As sensor data: matches best-effort and reliable publishers; of large messages the newest two."""
+RESTART_NS = 5_000_000_000
+"""Stamps that go back this far [ns] are those of a new start, not of messages out of order."""
+INFO_QOS = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
+
+
+class ApproximateTime:
+    """Complete sets whose stamps lie within the slop, by message_filters.
+
+    Args:
+        config: Cameras, queue and slop.
+        on_set: Called with each set, from within `add`.
+    """
+
+    def __init__(self, config: NodeConfig, on_set: Callable[[SampleSet], None]) -> None:
+        self._on_set = on_set
+        self._filters = [SimpleFilter() for _ in range(1 + len(config.cameras))]
+        self._synchronizer = ApproximateTimeSynchronizer(
+            self._filters, config.sync_queue_size, config.sync_slop_s)
+        self._synchronizer.registerCallback(self._complete)
+
+    def add(self, sensor: int, message: Any) -> None:
+        """Take a message; ``sensor`` is 0 for the LiDAR, 1..V for the cameras."""
+        self._filters[sensor].signalMessage(message)
+
+    def _complete(self, *messages: Any) -> None:
+        now_ns = time.monotonic_ns()
+        samples = tuple(Sample(stamp_to_ns(message.header.stamp), now_ns, message)
+                        for message in messages)
+        self._on_set(SampleSet(samples[LIDAR].stamp_ns, LIDAR, samples,
+                               (SampleState.FRESH,) * len(samples), 0, False))
+
+
+class Inputs:
+    """Subscribes to the cloud, the images and their camera_info while it lives.
+
+    Image i comes from ``~/input/image{i}``, or, compressed, from ``/compressed`` below the name
+    that this one is remapped to. QoS can be overridden by ROS 2's ``qos_overrides`` parameters.
+
+    Attributes:
+        topics: (S,) the resolved names, the LiDAR's first.
+        received: (S,) messages so far.
+    """
+
+    def __init__(self, node: LifecycleNode, config: NodeConfig, cameras: CameraModels,
+                 on_set: Callable[[SampleSet], None], on_bad: Callable[[str], None],
+                 on_restart: Callable[[], None]) -> None:
+        """Subscribe.
+
+        Args:
+            node: The subscriptions are its.
+            config: Cameras, transport and synchronisation.
+            cameras: Told of each CameraInfo.
+            on_set: Called with each set.
+            on_bad: Called with the reason why a message is not taken.
+            on_restart: Called when time starts anew, as when a bag is played in a loop.
+        """
+        self._node = node
+        self._config = config
+        self._on_set = on_set
+        self._on_bad = on_bad
+        self._on_restart = on_restart
+        self._newest_ns = 0
+        self._synchronizer = ApproximateTime(config, on_set)
+        compressed = config.image_transport == "compressed"
+        image_type = CompressedImage if compressed else Image
+        self.topics = [node.resolve_topic_name("~/input/pointcloud")]
+        for index in range(len(config.cameras)):
+            base = node.resolve_topic_name(f"~/input/image{index}")
+            self.topics.append(f"{base}/compressed" if compressed else base)
+        self.received = [0] * len(self.topics)
+        self._subscriptions = [
+            self._subscribe(PointCloud2 if sensor == LIDAR else image_type, topic, DATA_QOS,
+                            functools.partial(self._take, sensor))
+            for sensor, topic in enumerate(self.topics)]
+        self._subscriptions += [
+            self._subscribe(CameraInfo, f"~/input/camera_info{index}", INFO_QOS,
+                            functools.partial(cameras.update, index))
+            for index in range(len(config.cameras))]
+
+    def silent_topics(self) -> list[str]:
+        """Topics that no message has come on."""
+        return [topic for topic, count in zip(self.topics, self.received) if not count]
+
+    def close(self) -> None:
+        """Destroy the subscriptions."""
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
+        self._subscriptions = []
+
+    def _subscribe(self, message_type: type, topic: str, qos: QoSProfile,
+                   callback: Callable[[Any], None]) -> Any:
+        return self._node.create_subscription(
+            message_type, topic, callback,
+            QoSProfile(depth=qos.depth, reliability=qos.reliability),
+            qos_overriding_options=QoSOverridingOptions.with_default_policies())
+
+    def _take(self, sensor: int, message: Any) -> None:
+        self.received[sensor] += 1
+        stamp_ns = stamp_to_ns(message.header.stamp)
+        if stamp_ns <= 0:
+            self._on_bad(f"a message on {self.topics[sensor]} has the stamp 0; expected the time "
+                         "of the measurement")
+            return
+        if stamp_ns < self._newest_ns - RESTART_NS:
+            self._newest_ns = stamp_ns
+            self._synchronizer = ApproximateTime(self._config, self._on_set)
+            self._on_restart()
+        self._newest_ns = max(self._newest_ns, stamp_ns)
+        self._synchronizer.add(sensor, message)

@@ -1,0 +1,94 @@
+"""Types → messages (rclpy's classes). The other direction is `aqr_perception.ros.conversions`."""
+
+from __future__ import annotations
+
+import numpy as np
+from builtin_interfaces.msg import Time
+from geometry_msgs.msg import Point, Pose, Quaternion, TransformStamped, Vector3
+from std_msgs.msg import Header
+from vision_msgs.msg import (
+    Detection3D,
+    Detection3DArray,
+    LabelInfo,
+    ObjectHypothesisWithPose,
+    VisionClass,
+    VisionInfo,
+)
+
+from aqr_perception.geometry import rigid
+from aqr_perception.types import CLASS_NAMES, Detections
+
+
+def ns_to_stamp(stamp_ns: int) -> Time:
+    """Nanoseconds → ``builtin_interfaces/Time``."""
+    seconds, nanoseconds = divmod(int(stamp_ns), 1_000_000_000)
+    return Time(sec=seconds, nanosec=nanoseconds)
+
+
+def header_of(stamp_ns: int, frame_id: str) -> Header:
+    """Header with a stamp [ns] and a frame."""
+    return Header(stamp=ns_to_stamp(stamp_ns), frame_id=frame_id)
+
+
+def transform_to_message(parent_from_child: rigid.Matrix, parent: str, child: str, stamp_ns: int
+                         ) -> TransformStamped:
+    """(4, 4) transform → ``geometry_msgs/TransformStamped``, as tf takes it."""
+    message = TransformStamped(header=header_of(stamp_ns, parent), child_frame_id=child)
+    (x, y, z), (qx, qy, qz, qw) = (
+        part.tolist() for part in rigid.to_translation_quaternion(parent_from_child))
+    message.transform.translation = Vector3(x=x, y=y, z=z)
+    message.transform.rotation = Quaternion(x=qx, y=qy, z=qz, w=qw)
+    return message
+
+
+def yaw_to_quaternion(yaw: float) -> Quaternion:
+    """Turn about +z by ``yaw`` [rad]."""
+    return Quaternion(z=float(np.sin(yaw / 2)), w=float(np.cos(yaw / 2)))
+
+
+def detections_to_message(detections: Detections) -> Detection3DArray:
+    """Detections → ``vision_msgs/Detection3DArray``.
+
+    The header carries the frame's stamp and frame, and is repeated in each detection.
+    ``bbox.center`` is the geometric centre, ``bbox.size.x`` lies along the heading. The class is
+    named in ``results[0].hypothesis.class_id``; ``results[0].pose`` is the same pose, its
+    covariance zero: unknown. Velocities have no place in the message.
+    """
+    header = header_of(detections.stamp_ns, detections.frame_id)
+    message = Detection3DArray(header=header)
+    boxes = detections.boxes
+    for center, size, yaw, score, name in zip(
+            boxes.center.tolist(), boxes.size.tolist(), boxes.yaw.tolist(),
+            detections.scores.tolist(), detections.class_names):
+        pose = Pose(position=Point(x=center[0], y=center[1], z=center[2]),
+                    orientation=yaw_to_quaternion(yaw))
+        result = ObjectHypothesisWithPose()
+        result.hypothesis.class_id = name
+        result.hypothesis.score = score
+        result.pose.pose = pose
+        detection = Detection3D(header=header, results=[result])
+        detection.bbox.center = pose
+        detection.bbox.size = Vector3(x=size[0], y=size[1], z=size[2])
+        message.detections.append(detection)
+    return message
+
+
+def label_info(stamp_ns: int, frame_id: str, threshold: float) -> LabelInfo:
+    """The classes in the order of the network's labels, for a latched ``vision_msgs/LabelInfo``."""
+    return LabelInfo(
+        header=header_of(stamp_ns, frame_id), threshold=float(threshold),
+        class_map=[VisionClass(class_id=label, class_name=name)
+                   for label, name in enumerate(CLASS_NAMES)])
+
+
+def vision_info(stamp_ns: int, frame_id: str, method: str, database: str) -> VisionInfo:
+    """What produces the detections, for a latched ``vision_msgs/VisionInfo``.
+
+    Args:
+        stamp_ns: Time at which the detector was made ready [ns].
+        frame_id: Frame of the detections, where known.
+        method: The detector in words.
+        database: Where the names of the classes are found: a topic or a parameter.
+    """
+    return VisionInfo(header=header_of(stamp_ns, frame_id), method=method,
+                      database_location=database, database_version=1)

@@ -1,0 +1,220 @@
+"""The detector as a managed (lifecycle) node, and the process around it."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Sequence
+from types import FrameType
+from typing import Any
+
+import rclpy
+from rclpy.clock import JumpThreshold
+from rclpy.duration import Duration
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.signals import SignalHandlerOptions
+from tf2_ros import Buffer, TransformListener
+
+from aqr_perception.ros.detection import DetectionLoop, Pipeline
+from aqr_perception.ros.outputs import Outputs
+from aqr_perception.ros.parameters import NodeConfig, NodeParameters
+from aqr_perception.ros.rehearsal import rehearsal_frame
+
+SPIN_S = 0.1
+FAILED = 2
+PipelineLoader = Callable[[NodeConfig], Pipeline]
+
+
+def load_pipeline(config: NodeConfig) -> Pipeline:
+    """Load the network and warm it up.
+
+    Raises:
+        ValueError: The weights or the device do not fit.
+        OSError: The weights cannot be read.
+    """
+    from aqr_perception.runtime.pipeline import DetectionPipeline  # torch takes seconds to import
+
+    pipeline = DetectionPipeline.load(config.weights, config.device, config.mounting)
+    pipeline.warm_up(rehearsal_frame(config.cameras, config.mounting))
+    return pipeline
+
+
+class DetectorNode(LifecycleNode):
+    """Six cameras and a LiDAR in, Detection3DArray out.
+
+    ``configure`` loads and warms the network and listens to tf, ``activate`` subscribes and works,
+    ``deactivate`` stops, ``cleanup`` frees. Each step undoes only what its counterpart did.
+
+    Attributes:
+        parameters: The node's parameters.
+        failure: Why it could not be configured, in one line; empty otherwise.
+    """
+
+    def __init__(self, load: PipelineLoader = load_pipeline, **node_arguments: Any) -> None:
+        """Declare the parameters.
+
+        Args:
+            load: Makes the pipeline.
+            node_arguments: As `rclpy.node.Node` takes them, without the name.
+
+        Raises:
+            ValueError: A parameter's value does not fit.
+        """
+        super().__init__("detector", **node_arguments)
+        self._load = load
+        self._pipeline: Pipeline | None = None
+        self._outputs: Outputs | None = None
+        self._tf_listener: TransformListener | None = None
+        self._loop: DetectionLoop | None = None
+        self.failure = ""
+        self.parameters = NodeParameters(self)
+        self._tf_buffer = Buffer()
+        self._jumps = self.get_clock().create_jump_callback(
+            JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1),
+                          on_clock_change=True),
+            post_callback=lambda _: self._tf_buffer.clear())
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Load the network; FAILURE, and one line in the log, where that is not possible."""
+        self.failure = ""
+        try:
+            self._pipeline = self._load(self.parameters.config)
+        except (ValueError, OSError) as error:
+            self.failure = " ".join(str(error).split())
+        except Exception as error:  # rclpy would swallow it
+            self.failure = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            self.get_logger().error(traceback.format_exc().rstrip())
+        if self.failure:
+            self.get_logger().error(f"cannot be configured: {self.failure}")
+            return TransitionCallbackReturn.FAILURE
+        self._tf_listener = TransformListener(self._tf_buffer, self)
+        self._outputs = Outputs(self)
+        return super().on_configure(state)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Enable the publishers, subscribe, and start to work."""
+        assert self._pipeline is not None
+        assert self._outputs is not None
+        result = super().on_activate(state)
+        try:
+            self._loop = DetectionLoop(
+                self, self.parameters.config, self._pipeline, lambda: self.parameters.controls,
+                self._outputs, self._tf_buffer)
+        except Exception:  # rclpy would swallow it
+            self.get_logger().error(traceback.format_exc().rstrip())
+            return TransitionCallbackReturn.ERROR
+        self._outputs.announce(self.parameters.controls.score_threshold)
+        self.get_logger().info("active")
+        return result
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Unsubscribe, and finish the frame at work."""
+        self._stop_loop()
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Free the network and its device's memory."""
+        self._release()
+        return super().on_cleanup(state)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop and free, from any state."""
+        self._release()
+        return super().on_shutdown(state)
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop and free; the node can be configured again."""
+        self._release()
+        return TransitionCallbackReturn.SUCCESS
+
+    def destroy_node(self) -> None:
+        """Stop and free, then take the node off the graph."""
+        self._release()
+        self._jumps.unregister()
+        super().destroy_node()
+
+    def _stop_loop(self) -> None:
+        if self._loop is not None:
+            self._loop.close()
+            self._loop = None
+
+    def _release(self) -> None:
+        self._stop_loop()
+        if self._outputs is not None:
+            self._outputs.destroy()
+            self._outputs = None
+        if self._tf_listener is not None:
+            self._tf_listener.unregister()
+            self._tf_listener = None
+        self._tf_buffer.clear()
+        self._pipeline = None
+
+
+def run(arguments: Sequence[str] | None = None, load: PipelineLoader = load_pipeline) -> int:
+    """Run the node until SIGINT or SIGTERM.
+
+    Args:
+        arguments: With ``--ros-args``; None takes the process's.
+        load: Makes the pipeline.
+
+    Returns:
+        0.
+
+    Raises:
+        ValueError: An argument, a parameter, the weights or the device do not fit.
+    """
+    stop = threading.Event()
+
+    def request_stop(number: int, frame: FrameType | None) -> None:
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, request_stop)
+    try:
+        rclpy.init(args=None if arguments is None else list(arguments),
+                   signal_handler_options=SignalHandlerOptions.NO)
+    except RuntimeError as error:  # a remapping rule or a file of parameters that does not parse
+        raise ValueError(f"ROS arguments do not fit: {error}") from None
+    try:
+        node = DetectorNode(load)
+        try:
+            _start(node)
+            _spin(node, stop)
+        finally:
+            node.destroy_node()
+    finally:
+        rclpy.try_shutdown()
+    return 0
+
+
+def _start(node: DetectorNode) -> None:
+    if not node.parameters.config.autostart:
+        node.get_logger().info("waiting to be configured (autostart is false)")
+        return
+    if node.trigger_configure() != TransitionCallbackReturn.SUCCESS:
+        raise ValueError(node.failure)
+    node.trigger_activate()
+
+
+def _spin(node: DetectorNode, stop: threading.Event) -> None:
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    try:
+        while not stop.is_set():
+            executor.spin_once(timeout_sec=SPIN_S)
+    except ExternalShutdownException:
+        pass
+    finally:
+        executor.shutdown()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point of ``ros2 run aqr_perception detector``; 2 after one line where input is bad."""
+    try:
+        return run(arguments)
+    except (ValueError, OSError) as error:
+        print(f"detector: {' '.join(str(error).split())}", file=sys.stderr)
+        return FAILED

@@ -1,0 +1,48 @@
+"""The node's publishers."""
+
+from __future__ import annotations
+
+from rclpy.lifecycle import LifecycleNode
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from vision_msgs.msg import Detection3DArray, LabelInfo, VisionInfo
+from visualization_msgs.msg import MarkerArray
+
+from aqr_perception import __version__
+from aqr_perception.ros.markers import markers_of
+from aqr_perception.ros.messages import detections_to_message, label_info, vision_info
+from aqr_perception.types import Detections
+
+RESULT_QOS = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
+PICTURE_QOS = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
+LATCHED_QOS = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE,
+                         durability=DurabilityPolicy.TRANSIENT_LOCAL)
+
+
+class Outputs:
+    """Publishes while the node is active; the life cycle of the node holds the publishers back."""
+
+    def __init__(self, node: LifecycleNode) -> None:
+        self._node = node
+        create = node.create_lifecycle_publisher
+        self._detections = create(Detection3DArray, "~/output/detections", RESULT_QOS)
+        self._markers = create(MarkerArray, "~/output/markers", PICTURE_QOS)
+        self._label_info = create(LabelInfo, "~/output/label_info", LATCHED_QOS)
+        self._vision_info = create(VisionInfo, "~/output/vision_info", LATCHED_QOS)
+
+    def announce(self, score_threshold: float) -> None:
+        """Say for late joiners too what is detected, and by what."""
+        now_ns = self._node.get_clock().now().nanoseconds
+        self._label_info.publish(label_info(now_ns, "", score_threshold))
+        self._vision_info.publish(vision_info(
+            now_ns, "", f"aqr_perception {__version__}", self._label_info.topic_name))
+
+    def publish(self, detections: Detections) -> None:
+        """Publish one frame's result; markers only where somebody looks at them."""
+        self._detections.publish(detections_to_message(detections))
+        if self._markers.get_subscription_count():
+            self._markers.publish(markers_of(detections))
+
+    def destroy(self) -> None:
+        """Take the publishers off the node."""
+        for publisher in (self._detections, self._markers, self._label_info, self._vision_info):
+            self._node.destroy_lifecycle_publisher(publisher)

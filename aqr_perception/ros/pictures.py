@@ -1,0 +1,136 @@
+"""Pixels out of ``sensor_msgs/Image`` and ``sensor_msgs/CompressedImage``."""
+
+from __future__ import annotations
+
+import functools
+import re
+import struct
+from types import SimpleNamespace
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+MAX_PIXELS = 64_000_000
+"""Largest picture that is decoded: above any camera on a car, below what would fill the memory."""
+
+_BAYER = re.compile(r"bayer_(rggb|bggr|gbrg|grbg)(8|16)$")
+_COLOR = re.compile(r"(rgb|bgr|rgba|bgra|mono)(8|16)$")
+_YUV422 = ("yuv422", "yuv422_yuy2", "uyvy", "yuyv")
+# OpenCV's own names say nothing of colour; they stand for OpenCV's own order.
+_OPENCV_ORDER = {"8UC1": "mono8", "8UC3": "bgr8", "8UC4": "bgra8"}
+_CHANNELS = {"mono": 1, "rgb": 3, "bgr": 3, "rgba": 4, "bgra": 4}
+
+
+def pixels_from_message(message: Any) -> NDArray[np.uint8]:
+    """Read a picture.
+
+    Args:
+        message: ``sensor_msgs/Image`` in any colour encoding that cv_bridge knows (16-bit ones are
+            scaled to 8), or ``sensor_msgs/CompressedImage`` (JPEG or PNG).
+
+    Returns:
+        (H, W, 3) uint8, BGR. May share memory with the message.
+
+    Raises:
+        ValueError: The encoding is not one of a colour or grey picture, the sizes in the message
+            do not fit each other, or the compressed data are damaged.
+    """
+    if hasattr(message, "encoding"):
+        return _pixels_from_image(message)
+    return _pixels_from_compressed(message)
+
+
+def _pixels_from_image(message: Any) -> NDArray[np.uint8]:
+    encoding = _OPENCV_ORDER.get(message.encoding, message.encoding)
+    sample_bytes, pixel_bytes = _encoding_layout(encoding)
+    data = np.frombuffer(memoryview(message.data), dtype=np.uint8)
+    _check_pixel_count(message.width, message.height)
+    if message.step < message.width * pixel_bytes or len(data) < message.height * message.step:
+        raise ValueError(
+            f"the {message.encoding} image says {message.width}×{message.height} pixels in rows of "
+            f"{message.step} bytes and holds {len(data)} bytes; expected rows of at least "
+            f"{message.width * pixel_bytes} bytes, {message.height} of them")
+    if sample_bytes == 2 and message.is_bigendian:
+        data = data[:len(data) // 2 * 2].view(np.uint16).byteswap().view(np.uint8)
+    # cv_bridge's own swapping fails on NumPy 2 and, for bytes, is not wanted: it gets native order.
+    native = SimpleNamespace(encoding=encoding, width=message.width, height=message.height,
+                             step=message.step, is_bigendian=False, data=data)
+    bridge, bridge_errors = _bridge()
+    try:
+        return np.asarray(bridge.imgmsg_to_cv2(native, desired_encoding="bgr8"), dtype=np.uint8)
+    except bridge_errors as error:
+        raise ValueError(f"cv_bridge does not turn {message.encoding} into bgr8: {error}") from None
+
+
+def _encoding_layout(encoding: str) -> tuple[int, int]:
+    """Bytes of one sample and of one pixel."""
+    if color := _COLOR.match(encoding):
+        sample = int(color[2]) // 8
+        return sample, sample * _CHANNELS[color[1]]
+    if bayer := _BAYER.match(encoding):
+        return int(bayer[2]) // 8, int(bayer[2]) // 8
+    if encoding in _YUV422:
+        return 1, 2
+    raise ValueError(f"image encoding '{encoding}' is not a colour or grey picture; expected rgb8, "
+                     "bgr8, rgba8, bgra8, mono8, their 16-bit forms, bayer_*, yuv422 or 8UC1/3/4")
+
+
+def _pixels_from_compressed(message: Any) -> NDArray[np.uint8]:
+    data = np.frombuffer(memoryview(message.data), dtype=np.uint8)
+    kind, width, height = compressed_size(data)
+    _check_pixel_count(width, height)
+    if kind == "JPEG" and b"\xff\xd9" not in data[-4096:].tobytes():
+        raise ValueError(f"the JPEG image ({len(data)} bytes) is cut off: it has no end marker")
+    try:
+        # The camera's pixels, as calibrated: a rotation noted in EXIF is not applied.
+        pixels = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    except cv2.error as error:
+        raise ValueError(f"the {kind} image does not decode: {error}") from None
+    if pixels is None:
+        raise ValueError(f"the {kind} image ({len(data)} bytes) does not decode: it is damaged")
+    return np.asarray(pixels, dtype=np.uint8)
+
+
+def compressed_size(data: NDArray[np.uint8]) -> tuple[str, int, int]:
+    """Read kind, width and height from the head of a JPEG or PNG file, without decoding it.
+
+    Raises:
+        ValueError: It is neither, or its head is damaged.
+    """
+    head = data[:1 << 20].tobytes()  # metadata blocks stand before a JPEG's size
+    if head[:8] == b"\x89PNG\r\n\x1a\n" and head[12:16] == b"IHDR" and len(head) >= 24:
+        return ("PNG", *struct.unpack(">II", head[16:24]))
+    if head[:2] == b"\xff\xd8":
+        return ("JPEG", *_jpeg_size(head))
+    raise ValueError(f"the compressed image begins with {head[:8].hex(' ') or 'nothing'}; "
+                     "expected JPEG or PNG")
+
+
+def _jpeg_size(head: bytes) -> tuple[int, int]:
+    """Walk the segments to the frame header (ITU-T T.81, B.1 and B.2.2)."""
+    position = 2
+    while position + 9 <= len(head) and head[position] == 0xFF:
+        marker = head[position + 1]
+        if marker == 0xFF:  # fill byte
+            position += 1
+        elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            height, width = struct.unpack(">HH", head[position + 5:position + 9])
+            return width, height
+        else:
+            position += 2 + struct.unpack(">H", head[position + 2:position + 4])[0]
+    raise ValueError("the JPEG image has no frame header: it is damaged or cut off")
+
+
+def _check_pixel_count(width: int, height: int) -> None:
+    if not 0 < width * height <= MAX_PIXELS or width < 0:
+        raise ValueError(f"the image is {width}×{height}; expected 1 to {MAX_PIXELS:,} pixels")
+
+
+@functools.cache
+def _bridge() -> tuple[Any, tuple[type[Exception], ...]]:
+    """The converter, and what it raises; imported late: bags and JPEGs are read without ROS."""
+    from cv_bridge import CvBridge, CvBridgeError
+
+    return CvBridge(), (CvBridgeError, RuntimeError, cv2.error)
