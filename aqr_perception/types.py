@@ -296,7 +296,7 @@ class Batch:
         points: (N, 5) float32 of all frames: x, y, z [m] in the model frame, intensity and dt [s]
             on the network's scale.
         point_frame: (N,) int64 index 0..B-1 of the frame that a point belongs to, ascending.
-        lidar_present: (B,) bool.
+        lidar_present: (B,) bool; False too where not a single point lies in range.
         gains: (B, S) float32 ≥ 0, see `Gains`.
         modulation: (B, 2) float32 0..1: AQR's say over the LiDAR and over the cameras.
         ages: (B, S) float32 [s] how much older than the frame each sensor's data is; 0 if absent.

@@ -4,7 +4,47 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
+
+from aqr_perception.types import Batch
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which sensors a batch may use, known on the host, so that nothing waits for the device.
+
+    Attributes:
+        usable: (B, S) bool: delivered, gain above 0, and the network has the branch.
+        there: S flags: usable in some frame.
+        unbiased: Every frame may use all that is there, with gain 1.
+        routed: AQR has some say in some frame.
+    """
+
+    usable: Tensor
+    there: tuple[bool, ...]
+    unbiased: bool
+    routed: bool
+
+
+def select_sensors(batch: Batch, has_lidar: bool, has_image: bool) -> Selection:
+    """Find out which sensors count; waits for the device once.
+
+    Args:
+        batch: The inputs.
+        has_lidar: The network has a LiDAR branch.
+        has_image: It has a camera branch.
+    """
+    delivered = torch.cat([batch.lidar_present[:, None] & has_lidar,
+                           batch.camera_present & has_image], dim=1)
+    usable = delivered & (batch.gains > 0)
+    sensors = usable.shape[1]
+    host = torch.cat([usable, batch.gains != 1, batch.modulation > 0], dim=1).cpu()
+    chosen, changed, modulated = host.split([sensors, sensors, 2], dim=1)
+    there = chosen.any(dim=0)
+    return Selection(
+        usable=usable, there=tuple(there.tolist()), routed=bool(modulated.any()),
+        unbiased=bool(chosen[:, there].all()) and not bool(changed[:, there].any()))
 
 
 @dataclass(frozen=True)

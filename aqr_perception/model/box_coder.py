@@ -1,0 +1,101 @@
+"""DetectorOutput → Detections: the best scores, as boxes of the LiDAR frame."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from aqr_perception.geometry import rigid
+from aqr_perception.geometry.boxes import Boxes3D
+from aqr_perception.types import Controls, DetectorOutput, Detections, Mounting, SensorFrame
+
+POST_RANGE = (-61.2, -61.2, -10.0, 61.2, 61.2, 10.0)
+"""x, y, z from and to [m], model frame: boxes centred outside are dropped (CMT's)."""
+
+
+def decode(output: DetectorOutput, frames: Sequence[SensorFrame], mounting: Mounting,
+           controls: Controls) -> list[Detections]:
+    """Read the last decoder layer.
+
+    As CMT: scores of all queries and classes compete, the best ``max_detections`` stay (one query
+    may give several classes), there is no suppression of overlaps. Then the thresholds apply, and
+    boxes return to the LiDAR frame.
+
+    Args:
+        output: Of the network.
+        frames: What went in; they give stamps and frames.
+        mounting: How the LiDAR frame lies to the model frame.
+        controls: Thresholds and the largest number.
+
+    Returns:
+        One entry a frame, best first. A frame without any usable sensor
+        (``output.has_input`` False) has no boxes.
+    """
+    boxes, scores, labels, kept = top_boxes(output.logits[-1].float(), output.boxes[-1].float(),
+                                            controls.max_detections)
+    kept &= output.has_input[:, None]
+    packed = torch.cat([boxes, scores[..., None], labels[..., None].to(boxes.dtype),
+                        kept[..., None].to(boxes.dtype)], dim=-1).cpu().numpy()  # one transfer
+    thresholds = controls.score_thresholds()
+    lidar_from_model = rigid.inverse(mounting.model_from_lidar)
+    return [_detections(rows, frame, thresholds, lidar_from_model)
+            for rows, frame in zip(packed, frames)]
+
+
+def top_boxes(logits: Tensor, boxes: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The best of all queries and classes.
+
+    Args:
+        logits: (B, Q, K).
+        boxes: (B, Q, 10), see `DetectorOutput`.
+        count: How many; at most Q·K are there.
+
+    Returns:
+        boxes (B, N, 9): x, y, z, l, w, h, yaw, vx, vy in the model frame; scores (B, N),
+        descending; labels (B, N); and (B, N) bool whether the centre lies in `POST_RANGE` and all
+        numbers are finite.
+    """
+    scores, index = logits.sigmoid().flatten(1).topk(min(count, logits[0].numel()), dim=1)
+    classes = logits.shape[-1]
+    query = torch.div(index, classes, rounding_mode="floor")
+    code = boxes.gather(1, query[..., None].expand(-1, -1, boxes.shape[-1]))
+    decoded = decode_boxes(code)
+    limits = decoded.new_tensor(POST_RANGE)
+    inside = ((decoded[..., :3] >= limits[:3]) & (decoded[..., :3] <= limits[3:])).all(dim=-1)
+    return decoded, scores, index % classes, inside & decoded.isfinite().all(dim=-1)
+
+
+def encode_boxes(boxes: Tensor) -> Tensor:
+    """State boxes as the head predicts them.
+
+    Args:
+        boxes: (..., 9) or (..., 7) without velocity: x, y, z, l, w, h, yaw, vx, vy.
+
+    Returns:
+        (..., 10) or (..., 8): x, y, log l, log w, z, log h, sin yaw, cos yaw, vx, vy.
+    """
+    x, y, z, length, width, height, yaw = boxes[..., :7].unbind(-1)
+    code = torch.stack([x, y, length.log(), width.log(), z, height.log(), yaw.sin(), yaw.cos()], -1)
+    return torch.cat([code, boxes[..., 7:]], dim=-1)
+
+
+def decode_boxes(code: Tensor) -> Tensor:
+    """Undo `encode_boxes`; sine and cosine need not have unit length."""
+    x, y, length, width, z, height, sine, cosine = code[..., :8].unbind(-1)
+    boxes = torch.stack([x, y, z, length.exp(), width.exp(), height.exp(),
+                         torch.atan2(sine, cosine)], dim=-1)
+    return torch.cat([boxes, code[..., 8:]], dim=-1)
+
+
+def _detections(rows: np.ndarray, frame: SensorFrame, thresholds: np.ndarray,
+                lidar_from_model: rigid.Matrix) -> Detections:
+    """Rows (N, 9 + score, label, kept) of one frame, above the thresholds of their classes."""
+    labels = rows[:, 10].astype(np.int64)
+    rows = rows[(rows[:, 11] > 0) & (rows[:, 9] >= thresholds[labels])]
+    boxes = Boxes3D(center=rows[:, :3], size=rows[:, 3:6], yaw=rows[:, 6], velocity=rows[:, 7:9])
+    return Detections(stamp_ns=frame.stamp_ns, frame_id=frame.frame_id,
+                      boxes=boxes.transformed(lidar_from_model), scores=rows[:, 9],
+                      labels=rows[:, 10].astype(np.int64))

@@ -1,0 +1,217 @@
+"""The decoder: queries look at each other, then at the tokens of all sensors, layer by layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from aqr_perception.model.aqr.routing import Router, Routing, Scene
+from aqr_perception.model.attention import EXCLUDED, Attention, Columns
+from aqr_perception.model.config import DecoderConfig, DetectorConfig
+from aqr_perception.model.head import Head
+from aqr_perception.model.locality import FourierPosition, Locality
+from aqr_perception.model.memory import Memory, Selection
+from aqr_perception.model.position import Cameras, PositionEmbedding, inverse_sigmoid, range_limits
+from aqr_perception.types import Batch
+
+
+class DecoderLayer(nn.Module):
+    """Self-attention, cross-attention, feed-forward, each added and then normalised (post-norm).
+
+    Dropout stands on the outputs of both attentions; the weights of self-attention have it too,
+    those of cross-attention have none (in CMT the argument that should set it sets a bias).
+    """
+
+    def __init__(self, config: DecoderConfig) -> None:
+        super().__init__()
+        channels = config.channels
+        self.self_attention = Attention(channels, config.heads, weight_dropout=config.dropout)
+        self.cross_attention = Attention(channels, config.heads)
+        self.feedforward = nn.Sequential(
+            nn.Linear(channels, config.feedforward), nn.ReLU(inplace=True),
+            nn.Linear(config.feedforward, channels))
+        self.self_norm = nn.LayerNorm(channels)
+        self.cross_norm = nn.LayerNorm(channels)
+        self.feedforward_norm = nn.LayerNorm(channels)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, target: Tensor, position: Tensor, keys: Tensor, values: Tensor,
+                columns: Sequence[Columns] = (), blocked: Tensor | None = None) -> Tensor:
+        """One layer.
+
+        Args:
+            target: (B, Q, C) content of the queries.
+            position: (B, Q, C) their position embedding.
+            keys: (B, T, C) tokens with position.
+            values: (B, T, C) tokens.
+            columns: Biases of the cross-attention.
+            blocked: (Q, Q) bool, True where a query may not see another.
+        """
+        placed = target + position
+        target = self.self_norm(
+            target + self.dropout(self.self_attention(placed, placed, target, blocked=blocked)))
+        target = self.cross_norm(
+            target + self.dropout(self.cross_attention(target + position, keys, values, columns)))
+        return self.feedforward_norm(target + self.feedforward(target))
+
+
+@dataclass(frozen=True)
+class Queries:
+    """What goes into the decoder beside the memory.
+
+    Attributes:
+        reference_points: (B, D + Q, 3) in [0, 1] of the detection range; denoising ones first.
+        denoising: D.
+        blocked: (D + Q, D + Q) bool, True where a query may not see another; None: all may.
+    """
+
+    reference_points: Tensor
+    denoising: int = 0
+    blocked: Tensor | None = None
+
+
+class Decoder(nn.Module):
+    """All layers, with positions, routing and head."""
+
+    def __init__(self, config: DetectorConfig, router: Router) -> None:
+        super().__init__()
+        self.config = config
+        self.positions: PositionEmbedding | FourierPosition
+        self.locality: Locality | None = None
+        if config.decoder.position == "fourier":
+            self.positions, self.locality = FourierPosition(config), Locality(config)
+        else:
+            self.positions = PositionEmbedding(config)
+        self.layers = nn.ModuleList(DecoderLayer(config.decoder)
+                                    for _ in range(config.decoder.layers))
+        self.post_norm = nn.LayerNorm(config.decoder.channels)
+        self.head = Head(config)
+        self.router = router
+
+    def forward(self, memory: Memory, queries: Queries, batch: Batch, selection: Selection,
+                history: object = None) -> tuple[Tensor, Tensor, object]:
+        """Run all layers.
+
+        Args:
+            memory: Tokens, without positions.
+            queries: Where they stand.
+            batch: Calibration, gains and what AQR looks at.
+            selection: Sensors that each frame may look at.
+            history: Of AQR, for the frames before.
+
+        Returns:
+            logits (L, B, D + Q, K), boxes (L, B, D + Q, 10), both of the last layer only in
+            evaluation (L = 1), and what AQR reports.
+        """
+        cameras = Cameras(batch.image_from_lidar, selection.usable[:, 1:])
+        memory = replace(memory, positions=self._token_positions(memory, cameras))
+        trace = _Trace(self, memory, queries, cameras, batch, history)
+        router = self.router if selection.routed else Router()
+        state = router.start(trace.scene)
+        bias = None if selection.unbiased else sensor_bias(memory, batch.gains)
+        places = self.locality.keys(memory, cameras) if self.locality else None
+        target = torch.zeros_like(trace.positions)
+        for number, layer in enumerate(self.layers):
+            attended, routing = router.route(number, target, trace.references, state)
+            columns = routing_columns(routing, bias, memory.present.shape[1], target.shape[1],
+                                      target)
+            if self.locality is not None and places is not None:
+                columns.append(self.locality.columns(number, trace.references, cameras, places))
+            target = layer(target, trace.positions, attended.tokens + attended.positions,
+                           attended.tokens, columns, queries.blocked)
+            trace.after(number, target)
+        return *trace.read(), router.finish(state)
+
+    def _token_positions(self, memory: Memory, cameras: Cameras) -> Tensor:
+        """(B, T, C) position embedding of all tokens."""
+        parts = [memory.tokens.new_zeros(len(memory.tokens), 0, memory.tokens.shape[2])]
+        if memory.bev_shape[0]:
+            parts.append(self.positions.bev(*memory.bev_shape, memory.tokens).expand(
+                len(memory.tokens), -1, -1))
+        if memory.views:
+            parts.append(self.positions.images(cameras.of(memory.views), *memory.image_shape)
+                         .flatten(1, 2))
+        return torch.cat(parts, dim=1)
+
+
+class _Trace:
+    """What the layers leave behind: where queries stood, and what they then said."""
+
+    def __init__(self, decoder: Decoder, memory: Memory, queries: Queries, cameras: Cameras,
+                 batch: Batch, history: object) -> None:
+        self.decoder = decoder
+        self.cameras = cameras
+        self.references = inverse_sigmoid(queries.reference_points).sigmoid()
+        self.positions = decoder.positions.queries(self.references, cameras)
+        self._starts: list[Tensor] = []
+        self._states: list[Tensor] = []
+        image = decoder.config.image
+        self.scene = Scene(
+            memory=memory, reference_points=self.references, query_positions=self.positions,
+            denoising=queries.denoising, batch=batch, history=history, predict=self.predict,
+            image_size=(image.height, image.width) if image else (0, 0),
+            detection_range=decoder.config.detection_range)
+
+    def predict(self, layer: int, target: Tensor) -> tuple[Tensor, Tensor]:
+        """The head of a layer that has run: logits (B, Q, K), boxes (B, Q, 10)."""
+        states = self.decoder.post_norm(target)[None]
+        logits, boxes = self.decoder.head(states, self._starts[layer][None], layer)
+        return logits[0], boxes[0]
+
+    def after(self, layer: int, target: Tensor) -> None:
+        """Keep what a layer gave; move the queries to where it saw their objects, if they move."""
+        self._starts.append(self.references)
+        self._states.append(self.decoder.post_norm(target))
+        config = self.decoder.config
+        if config.decoder.refine and layer + 1 < config.decoder.layers:
+            _, boxes = self.decoder.head(self._states[-1][None], self.references[None], layer)
+            low, high = range_limits(config, boxes)
+            center = (boxes[0][..., [0, 1, 4]].detach() - low) / (high - low)
+            self.references = center.clamp(0.0, 1.0)
+            self.positions = self.decoder.positions.queries(self.references, self.cameras)
+
+    def read(self) -> tuple[Tensor, Tensor]:
+        """Logits and boxes of all layers in training, of the last one in evaluation."""
+        first = 0 if self.decoder.training else len(self._states) - 1
+        return self.decoder.head(torch.stack(self._states[first:]),
+                                 torch.stack(self._starts[first:]), first)
+
+
+def routing_columns(routing: Routing | None, base_bias: Tensor | None, sensors: int,
+                    queries: int, like: Tensor) -> list[Columns]:
+    """Turn routing, gains and exclusion into columns: one a sensor and one for the tokens.
+
+    Args:
+        routing: What AQR says about this layer.
+        base_bias: (B, T) log gain and exclusion of each token, or None.
+        sensors: S.
+        queries: Q.
+        like: Gives dtype and device.
+
+    Returns:
+        None at all (an empty list) where nothing is biased, so that the plain kernel runs.
+    """
+    columns = []
+    token_bias = base_bias
+    if routing is not None:
+        if routing.token_bias is not None:
+            token_bias = (routing.token_bias if base_bias is None
+                          else (routing.token_bias + base_bias).clamp(min=EXCLUDED))
+        if routing.query_bias is not None:
+            one_hot = F.one_hot(routing.token_sensor, sensors).to(like.dtype)
+            columns.append(Columns(routing.query_bias,
+                                   one_hot.expand(len(routing.query_bias), -1, -1)))
+    if token_bias is not None:
+        ones = like.new_ones(()).expand(len(token_bias), queries, 1)
+        columns.append(Columns(ones, token_bias[..., None]))
+    return columns
+
+
+def sensor_bias(memory: Memory, gains: Tensor) -> Tensor:
+    """(B, T) log gain of each token's sensor, `EXCLUDED` where the frame may not look at it."""
+    factor = gains.masked_fill(~memory.present, 0.0)[:, memory.token_sensor]
+    return factor.log().clamp(min=EXCLUDED)

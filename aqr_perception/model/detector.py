@@ -1,0 +1,85 @@
+"""The network: CMT (Yan et al., ICCV 2023), with adaptive query routing.
+
+    points → LiDAR trunk ─┐                     ┌─ class
+                          tokens + positions → decoder → head
+    images → image trunk ─┘       queries ──────┘ └─ box
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from aqr_perception.model.aqr.routing import Router
+from aqr_perception.model.config import DetectorConfig
+from aqr_perception.model.decoder import Decoder, Queries
+from aqr_perception.model.memory import select_sensors
+from aqr_perception.model.tokens import Tokenizer, filled
+from aqr_perception.types import Batch, DetectorOutput
+
+
+class Denoising(Protocol):
+    """Extra queries of training (`training.denoising`); they stand before the others."""
+
+    reference_points: Tensor
+    """(B, D, 3) in [0, 1] of the detection range."""
+    blocked: Tensor
+    """(D + Q, D + Q) bool, True where the row's query may not see the column's."""
+
+
+class Detector(nn.Module):
+    """Batch → DetectorOutput.
+
+    Attributes:
+        config: What it was built from.
+        metadata: What its weights file says about it (training command, seed, metrics).
+    """
+
+    def __init__(self, config: DetectorConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.metadata: dict[str, Any] = {"trained": False}
+        self.tokenizer = Tokenizer(config)
+        self.reference_points = nn.Parameter(torch.rand(config.decoder.queries, 3))
+        self.decoder = Decoder(config, Router())
+
+    @property
+    def trained(self) -> bool:
+        """Whether its weights come from training; random ones find nothing."""
+        return bool(self.metadata.get("trained", False))
+
+    def forward(self, batch: Batch, denoising: Denoising | None = None, history: Any = None
+                ) -> DetectorOutput:
+        """Detect.
+
+        Args:
+            batch: B frames; any sensor may be absent.
+            denoising: Extra queries, in training.
+            history: ``aqr.history`` of the output for the frames before, or None.
+
+        Returns:
+            All decoder layers in training mode, the last one in evaluation.
+        """
+        has_lidar, has_image = self.config.lidar is not None, self.config.image is not None
+        selection = select_sensors(batch, has_lidar, has_image)
+        has_input = selection.usable.any(dim=1)
+        if self.config.decoder.absence == "zeros":
+            batch = filled(batch, selection.usable)
+            selection = select_sensors(batch, has_lidar, has_image)
+
+        memory = self.tokenizer(batch, selection)
+        references = self.reference_points.expand(len(has_input), -1, -1)
+        queries = Queries(references)
+        if denoising is not None:
+            extra = denoising.reference_points
+            queries = Queries(torch.cat([extra, references], dim=1), extra.shape[1],
+                              denoising.blocked)
+        logits, boxes, report = self.decoder(memory, queries, batch, selection, history)
+
+        noisy = queries.denoising
+        return DetectorOutput(
+            logits=logits[:, :, noisy:], boxes=boxes[:, :, noisy:], reference_points=references,
+            has_input=has_input, dn_logits=logits[:, :, :noisy] if noisy else None,
+            dn_boxes=boxes[:, :, :noisy] if noisy else None, aqr=report)

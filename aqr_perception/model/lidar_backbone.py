@@ -1,0 +1,125 @@
+"""The LiDAR branch: points → bird's-eye view map (voxels or pillars) → 2D trunk → tokens."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from aqr_perception.model.config import DetectorConfig, LidarConfig
+from aqr_perception.model.voxelize import Grid, grid_of, pillar_index
+
+NORM = {"eps": 1e-3, "momentum": 0.01}
+"""Batch norm of the LiDAR branch, as in SECOND and PointPillars."""
+
+
+class PillarEncoder(nn.Module):
+    """Each point is encoded by itself and beside its pillar's others; a pillar keeps the largest.
+
+    After PointPillars (Lang et al., 2019), with any number of points a pillar (dynamic
+    voxelisation), so that nothing is dropped or padded. The mean of a pillar stands beside the
+    maximum: how many points agree is what tells a post from a wall.
+    """
+
+    def __init__(self, config: LidarConfig, grid: Grid) -> None:
+        super().__init__()
+        width = config.sparse_channels[-1]
+        self.grid = grid
+        self.point = nn.Linear(11, width, bias=False)
+        self.norm = nn.BatchNorm1d(width, **NORM)
+
+    def forward(self, points: Tensor, point_frame: Tensor, frames: int) -> Tensor:
+        """Points (N, 5) of ``frames`` frames → (frames, width, rows, columns)."""
+        rows, columns = self.grid.shape[1:]
+        cells = frames * rows * columns
+        index, inside = pillar_index(points, point_frame, self.grid)
+        points, index = points[inside], index[inside]
+        width = self.point.out_features
+        if not len(points):
+            return points.new_zeros(frames, width, rows, columns)
+        features = self.norm(self.point(self._describe(points, index, cells)))
+        highest = features.new_zeros(cells, width).scatter_reduce(
+            0, index[:, None].expand(-1, width), F.relu(features), "amax")
+        return highest.view(frames, rows, columns, width).permute(0, 3, 1, 2)
+
+    def _describe(self, points: Tensor, index: Tensor, cells: int) -> Tensor:
+        """(N, 11): x, y, z, intensity, dt; offsets to the pillar's mean and centre; its count."""
+        sums = torch.cat([points[:, :3], torch.ones_like(points[:, :1])], dim=1)
+        totals = sums.new_zeros(cells, 4).index_add(0, index, sums)[index]
+        count = totals[:, 3:]
+        from_mean = points[:, :3] - totals[:, :3] / count
+        place = (points[:, :2] - self.grid.low_xy(points)) / self.grid.size_xy(points)
+        from_center = place - place.floor() - 0.5
+        scale = points.new_tensor([1 / 54, 1 / 54, 0.5, 1.0, 1.0])
+        return torch.cat([points * scale, from_mean, from_center, count.log1p() * 0.3], dim=1)
+
+
+class Second(nn.ModuleList):
+    """Two blocks of 3×3 convolutions, the second at half the resolution (Yan et al., 2018)."""
+
+    def __init__(self, entering: int, config: LidarConfig, first_stride: int) -> None:
+        blocks = []
+        for width, extra, stride in zip(config.trunk_channels, config.trunk_layers,
+                                        (first_stride, 2)):
+            layers: list[nn.Module] = []
+            for number in range(1 + extra):
+                layers += [nn.Conv2d(entering, width, 3, stride if number == 0 else 1, 1,
+                                     bias=False),
+                           nn.BatchNorm2d(width, **NORM), nn.ReLU(inplace=True)]
+                entering = width
+            blocks.append(nn.Sequential(*layers))
+        super().__init__(blocks)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, C, H, W) → the maps of both blocks."""
+        fine = self[0](x)
+        return fine, self[1](fine)
+
+
+class SecondNeck(nn.ModuleList):
+    """Brings both maps to the resolution of the finer one and concatenates them."""
+
+    def __init__(self, fine: int, coarse: int, leaving: int) -> None:
+        super().__init__([
+            nn.Sequential(nn.Conv2d(fine, leaving, 1, bias=False),
+                          nn.BatchNorm2d(leaving, **NORM), nn.ReLU(inplace=True)),
+            nn.Sequential(nn.ConvTranspose2d(coarse, leaving, 2, 2, bias=False),
+                          nn.BatchNorm2d(leaving, **NORM), nn.ReLU(inplace=True))])
+
+    def forward(self, fine: Tensor, coarse: Tensor) -> Tensor:
+        """Two maps → (B, 2·leaving, H, W)."""
+        return torch.cat([self[0](fine), self[1](coarse)], dim=1)
+
+
+class SharedConv(nn.Sequential):
+    """From the neck's width to the decoder's; ends in a ReLU, so that empty cells are often 0."""
+
+    def __init__(self, entering: int, leaving: int, kernel: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(entering, leaving, kernel, padding=kernel // 2, bias=False)
+        self.norm = nn.BatchNorm2d(leaving)
+        self.relu = nn.ReLU(inplace=True)
+
+
+class LidarBranch(nn.Module):
+    """Points → one map of tokens."""
+
+    def __init__(self, config: DetectorConfig) -> None:
+        super().__init__()
+        lidar = config.lidar
+        assert lidar is not None
+        grid = grid_of(config)
+        self.encoder = PillarEncoder(lidar, grid)
+        entering, first_stride = lidar.sparse_channels[-1], lidar.stride
+        self.trunk = Second(entering, lidar, first_stride)
+        self.neck = SecondNeck(*lidar.trunk_channels, lidar.neck_channels)
+        self.shared = SharedConv(2 * lidar.neck_channels, config.decoder.channels,
+                                 lidar.shared_kernel)
+        for module in self.modules():
+            if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, points: Tensor, point_frame: Tensor, frames: int) -> Tensor:
+        """(N, 5) points of ``frames`` frames → (frames, C, rows, columns)."""
+        x = self.encoder(points, point_frame, frames)
+        return self.shared(self.neck(*self.trunk(x)))

@@ -1,0 +1,172 @@
+"""Attention that starts where the query is: a Gaussian of distance on the logits.
+
+After SMCA (Gao et al., 2021), which multiplies attention by a Gaussian around each query and
+trains ten times faster. Here the Gaussian is exact in a few appended columns, since
+-|q - k|²/2σ² = (q·k - |q|²/2 - |k|²/2) / σ² factors into a part of the query and one of the token.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from aqr_perception.model.attention import Columns
+from aqr_perception.model.config import DetectorConfig
+from aqr_perception.model.memory import Memory
+from aqr_perception.model.position import (
+    Cameras,
+    bev_cell_centers,
+    pixel_grid,
+    project,
+    range_limits,
+    ray_points,
+)
+
+VIEW_DEPTH = 25.0
+"""Depth [m] at which the ray of a pixel is turned into a direction seen from the model's origin.
+Query and token use the same one, so that they agree exactly on one pixel whatever the parallax."""
+
+METERS = (1.5, 3.0, 6.0, 12.0)
+DEGREES = (3.0, 6.0, 12.0, 24.0)
+"""σ of the heads at the start, in turn: on the ground and in direction."""
+
+
+class FourierPosition(nn.Module):
+    """Position embedding of networks with `Locality`: linear in sines, cheap, learns quickly.
+
+    Places are embedded from x, y and z, tokens of cameras and what queries see from directions.
+    """
+
+    WAVES = 24
+
+    def __init__(self, config: DetectorConfig) -> None:
+        super().__init__()
+        channels = config.decoder.channels
+        self.config = config
+        generator = torch.Generator().manual_seed(0)
+        ground = torch.randn(2, self.WAVES, generator=generator)
+        octaves = torch.linspace(0, 4, self.WAVES).exp2()  # 1 to 16 cycles over the range
+        self.register_buffer("ground_waves", 2 * math.pi * octaves * ground / ground.norm(dim=0))
+        self.register_buffer("view_waves", 4 * torch.randn(3, self.WAVES, generator=generator))
+        self.ground = nn.Linear(2 * self.WAVES, channels)
+        self.height = nn.Linear(1, channels)
+        self.view = nn.Linear(2 * self.WAVES, channels)
+
+    def bev(self, rows: int, columns: int, like: Tensor) -> Tensor:
+        """(rows·columns, C) of the cells of the bird's-eye view."""
+        return self.ground(self._waves(bev_cell_centers(rows, columns, like), self.ground_waves))
+
+    def images(self, cameras: Cameras, rows: int, columns: int) -> Tensor:
+        """(B, V, rows·columns, C) of the tokens of each camera."""
+        directions = token_directions(self.config, cameras, rows, columns)
+        return self.view(self._waves(directions, self.view_waves))
+
+    def queries(self, reference_points: Tensor, cameras: Cameras) -> Tensor:
+        """(B, Q, C) of queries at (B, Q, 3) in [0, 1] of the range."""
+        directions = query_directions(self.config, reference_points, cameras)
+        seen = directions.square().sum(dim=-1, keepdim=True) > 0
+        view = self.view(self._waves(directions, self.view_waves))
+        return (self.ground(self._waves(reference_points[..., :2], self.ground_waves))
+                + self.height(reference_points[..., 2:] - 0.5) + view.masked_fill(~seen, 0.0))
+
+    def _waves(self, places: Tensor, waves: Tensor) -> Tensor:
+        angle = places @ waves
+        return torch.cat([angle.sin(), angle.cos()], dim=-1)
+
+
+class Locality(nn.Module):
+    """How far each head of each layer looks around its query."""
+
+    def __init__(self, config: DetectorConfig) -> None:
+        super().__init__()
+        self.config = config
+        layers, heads = config.decoder.layers, config.decoder.heads
+        self.log_meters = nn.Parameter(_by_head(METERS, heads).log().repeat(layers, 1))
+        self.log_radians = nn.Parameter(_by_head(DEGREES, heads).deg2rad().log().repeat(layers, 1))
+
+    def keys(self, memory: Memory, cameras: Cameras) -> Tensor:
+        """(B, T, 8) the tokens' part of the bias.
+
+        Tokens of the bird's-eye view have x, y [m], -r²/2, 1 and then zeros; those of cameras
+        zeros and then the unit direction of their middle and 1.
+        """
+        tokens = memory.tokens
+        parts = [tokens.new_zeros(len(tokens), 0, 8)]
+        if memory.bev_shape[0]:
+            low, high = range_limits(self.config, tokens)
+            xy = bev_cell_centers(*memory.bev_shape, tokens) * (high - low)[:2] + low[:2]
+            half = -xy.square().sum(dim=-1, keepdim=True) / 2
+            ground = torch.cat([xy, half, torch.ones_like(half), xy.new_zeros(len(xy), 4)], dim=-1)
+            parts.append(ground.expand(len(tokens), -1, -1))
+        if memory.views:
+            direction = token_directions(self.config, cameras.of(memory.views),
+                                         *memory.image_shape).flatten(1, 2)
+            ones = torch.ones_like(direction[..., :1])
+            parts.append(torch.cat([direction.new_zeros(*direction.shape[:-1], 4), direction, ones],
+                                   dim=-1))
+        return torch.cat(parts, dim=1)
+
+    def columns(self, layer: int, reference_points: Tensor, cameras: Cameras, keys: Tensor
+                ) -> Columns:
+        """The bias of one layer.
+
+        Args:
+            layer: 0-based.
+            reference_points: (B, Q, 3) in [0, 1] of the detection range.
+            cameras: Of the batch.
+            keys: (B, T, 8) of all tokens, see `keys`.
+        """
+        low, high = range_limits(self.config, reference_points)
+        xy = (reference_points * (high - low) + low)[..., :2]
+        ones = torch.ones_like(xy[..., :1])
+        half = -xy.square().sum(dim=-1, keepdim=True) / 2
+        ground = torch.cat([xy, ones, half], dim=-1)[:, None]
+        directions = query_directions(self.config, reference_points, cameras)
+        view = torch.cat([directions, -ones], dim=-1)[:, None]
+        per_square_meter = (-2 * self.log_meters[layer]).exp()[:, None, None]
+        per_square_radian = (-2 * self.log_radians[layer]).exp()[:, None, None]
+        return Columns(torch.cat([ground * per_square_meter, view * per_square_radian], dim=-1),
+                       keys)
+
+
+def token_directions(config: DetectorConfig, cameras: Cameras, rows: int, columns: int) -> Tensor:
+    """(B, V, rows·columns, 3) unit direction of the middle of each camera token."""
+    image = config.image
+    assert image is not None
+    stride_v, stride_u = image.height / rows, image.width / columns
+    pixels = pixel_grid(rows, columns, stride_v, stride_u, cameras.image_from_lidar)
+    middle = pixels + pixels.new_tensor([(stride_u - 1) / 2, (stride_v - 1) / 2, 0.0])
+    return _direction(middle, cameras.model_from_image)
+
+
+def query_directions(config: DetectorConfig, reference_points: Tensor, cameras: Cameras) -> Tensor:
+    """(B, Q, 3) unit direction in which the usable cameras see a query (their mean); 0 if none do.
+
+    Args:
+        config: Of the network.
+        reference_points: (B, Q, 3) in [0, 1] of the detection range.
+        cameras: Of the batch.
+    """
+    image = config.image
+    if image is None or not cameras.usable.shape[1]:
+        return torch.zeros_like(reference_points)
+    low, high = range_limits(config, reference_points)
+    pixels, visible = project(reference_points * (high - low) + low, cameras.image_from_lidar,
+                              image.width, image.height)
+    seen = (visible & cameras.usable[..., None])[..., None]
+    pixels = pixels.masked_fill(~seen, 0.0)  # those behind a camera are far out
+    total = (_direction(pixels, cameras.model_from_image) * seen).sum(dim=1)
+    return total / total.norm(dim=-1, keepdim=True).clamp(min=1e-6)
+
+
+def _direction(pixels: Tensor, model_from_image: Tensor) -> Tensor:
+    """(..., P, 3) unit vectors from the model's origin to where the pixels' rays are at 25 m."""
+    points = ray_points(pixels, model_from_image, pixels.new_tensor([VIEW_DEPTH]))[..., 0, :]
+    return points / points.norm(dim=-1, keepdim=True)
+
+
+def _by_head(values: tuple[float, ...], heads: int) -> Tensor:
+    repeats = math.ceil(heads / len(values))
+    return torch.tensor((values * repeats)[:heads])
