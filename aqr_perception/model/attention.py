@@ -8,12 +8,13 @@ further columns: q·k/√d + a·b = [q/√d, a]·[k, b]. The fused kernels of
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from aqr_perception.model.aqr.window import WindowBias, attend
 
 EXCLUDED = -1e4
 """Bias that leaves a token out: exp(-1e4) is exactly 0 in every floating point type, and -1e4 fits
@@ -33,6 +34,25 @@ class Columns:
     keys: Tensor
 
 
+@dataclass(frozen=True)
+class Bias:
+    """All that is added to the logits of one cross-attention.
+
+    Attributes:
+        columns: Factored biases; without any, the plain kernel runs.
+        window: A bias on a few tokens of each query, or None.
+        groups: (B, T, S) one-hot group of each token, to measure each group's share of the
+            attention, or None. It rides in value columns that the bias pads anyway.
+    """
+
+    columns: tuple[Columns, ...] = ()
+    window: WindowBias | None = None
+    groups: Tensor | None = None
+
+
+NO_BIAS = Bias()
+
+
 class Attention(nn.Module):
     """Attention of queries to tokens; without dropout on its weights unless told."""
 
@@ -47,53 +67,81 @@ class Attention(nn.Module):
         nn.init.zeros_(self.out.bias)
 
     def forward(self, queries: Tensor, keys: Tensor, values: Tensor,
-                columns: Sequence[Columns] = (), blocked: Tensor | None = None) -> Tensor:
-        """Attend.
+                blocked: Tensor | None = None) -> Tensor:
+        """Attend, without bias.
 
         Args:
             queries: (B, Q, C).
-            keys: (B, T, C); with T = 0 the result is the output layer's bias.
+            keys: (B, T, C).
             values: (B, T, C).
-            columns: Biases on the logits.
             blocked: (Q, T) bool, True where a query may not look; for self-attention only, since it
                 is dense.
 
         Returns:
             (B, Q, C).
         """
+        q, k, v = self._project(queries, keys, values)
+        attended = F.scaled_dot_product_attention(
+            q, k, v, attn_mask=None if blocked is None else ~blocked,
+            dropout_p=self.weight_dropout if self.training else 0.0)
+        return self.out(attended.transpose(1, 2).flatten(2))
+
+    def biased(self, queries: Tensor, keys: Tensor, values: Tensor, bias: Bias = NO_BIAS
+               ) -> tuple[Tensor, Tensor | None]:
+        """Attend with biased logits.
+
+        Args:
+            queries: (B, Q, C).
+            keys: (B, T, C); with T = 0 the result is the output layer's bias.
+            values: (B, T, C).
+            bias: What is added to the logits.
+
+        Returns:
+            (B, Q, C), and each group's share (B, Q, S) of the attention, mean over the heads and
+            without gradient, where ``bias.groups`` asks for it.
+        """
+        if not bias.columns and bias.window is None:
+            return self(queries, keys, values), None
+        q, k, v = self._project(queries, keys, values)
+        width = q.shape[-1]
+        q, k, v = _appended(q / math.sqrt(width), k, v, bias)
+        if bias.window is not None:
+            attended = attend(q, k, v, bias.window)
+        else:
+            attended = F.scaled_dot_product_attention(q, k, v, scale=1.0)
+        mass = None
+        if bias.groups is not None:
+            mass = attended[..., width:width + bias.groups.shape[-1]].detach().float().mean(dim=1)
+        return self.out(attended[..., :width].transpose(1, 2).flatten(2)), mass
+
+    def _project(self, queries: Tensor, keys: Tensor, values: Tensor
+                 ) -> tuple[Tensor, Tensor, Tensor]:
+        """Each (B, N, C) → (B, heads, N, C / heads)."""
         channels = queries.shape[-1]
         weights, biases = self.qkv.weight.split(channels), self.qkv.bias.split(channels)
-        q, k, v = (self._split(F.linear(x, weight, bias))
+        q, k, v = (F.linear(x, weight, bias).unflatten(-1, (self.heads, -1)).transpose(1, 2)
                    for x, weight, bias in zip((queries, keys, values), weights, biases))
-        scale: float | None = None
-        width = q.shape[-1]
-        if columns:
-            q, k, v = _append(q / math.sqrt(width), k, v, columns)
-            scale = 1.0
-        allowed = None if blocked is None else ~blocked
-        attended = F.scaled_dot_product_attention(
-            q, k, v, attn_mask=allowed, scale=scale,
-            dropout_p=self.weight_dropout if self.training else 0.0)
-        return self.out(attended[..., :width].transpose(1, 2).flatten(2))
-
-    def _split(self, x: Tensor) -> Tensor:
-        """(B, N, C) → (B, heads, N, C / heads)."""
-        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        return q, k, v
 
 
-def _append(q: Tensor, k: Tensor, v: Tensor, columns: Sequence[Columns]
-            ) -> tuple[Tensor, Tensor, Tensor]:
-    """Append the columns to queries and keys, zeros to values; widths become a multiple of 8."""
+def _appended(q: Tensor, k: Tensor, v: Tensor, bias: Bias) -> tuple[Tensor, Tensor, Tensor]:
+    """Append the columns to queries and keys, groups or zeros to values; widths in steps of 8."""
     batch, heads, count, width = q.shape
-    extra = sum(bias.keys.shape[-1] for bias in columns)
-    padding = -(width + extra) % 8
-    query_parts, key_parts = [q], [k]
-    for bias in columns:
-        by_head = bias.queries if bias.queries.ndim == 4 else bias.queries[:, None]
-        query_parts.append(by_head.to(q.dtype).expand(batch, heads, count, -1))
-        key_parts.append(bias.keys[:, None].to(k.dtype).expand(-1, heads, -1, -1))
-    if padding:
-        query_parts.append(q.new_zeros(()).expand(batch, heads, count, padding))
-        key_parts.append(k.new_zeros(()).expand(batch, heads, k.shape[2], padding))
-    return (torch.cat(query_parts, dim=-1), torch.cat(key_parts, dim=-1),
-            F.pad(v, (0, extra + padding)))
+    queries, keys, values = [q], [k], [v]
+    for columns in bias.columns:
+        by_head = columns.queries if columns.queries.ndim == 4 else columns.queries[:, None]
+        queries.append(by_head.to(q.dtype).expand(batch, heads, count, -1))
+        keys.append(columns.keys[:, None].to(k.dtype).expand(-1, heads, -1, -1))
+    if bias.groups is not None:
+        values.append(bias.groups[:, None].to(v.dtype).expand(-1, heads, -1, -1))
+    wanted = 8 * math.ceil(max(sum(part.shape[-1] for part in parts)
+                               for parts in (keys, values)) / 8)
+    return tuple(_padded(parts, wanted) for parts in (queries, keys, values))  # type: ignore
+
+
+def _padded(parts: list[Tensor], width: int) -> Tensor:
+    """Concatenate along the last axis and fill up with zeros."""
+    missing = width - sum(part.shape[-1] for part in parts)
+    if missing:
+        parts.append(parts[0].new_zeros(()).expand(*parts[0].shape[:-1], missing))
+    return torch.cat(parts, dim=-1)

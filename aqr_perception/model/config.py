@@ -69,6 +69,8 @@ class LidarConfig:
         grid: Voxels along z, y, x. Points beyond it are left out. Published CMT with 0.1 m voxels
             has 1024 × 1024 of them, which end at x, y = 48.4 m, yet places the map's 128 × 128
             tokens over the whole range; its weights need both.
+        max_tokens: Tokens of the map that attention reads, those with the tallest content first;
+            0: all. Most cells of a single sweep are empty.
         max_points: Points kept in a voxel, the first ones (``voxels`` only).
         max_voxels: Voxels kept a frame in evaluation (``voxels`` only).
         sparse_channels: Widths of the four sparse stages and of the output; for ``pillars`` the
@@ -90,6 +92,7 @@ class LidarConfig:
     neck_channels: int
     stride: int
     shared_kernel: int = 3
+    max_tokens: int = 0
     max_points: int = 10
     max_voxels: int = 160_000
     intensity_scale: float = 255.0
@@ -199,7 +202,8 @@ def tiny() -> DetectorConfig:
         lidar=LidarConfig(encoder="pillars", voxel_size=(0.6, 0.6, 8.0),
                           grid=(1, 180, 180), sparse_channels=(48,),
                           trunk_channels=(48, 96), trunk_layers=(2, 2), neck_channels=64,
-                          stride=2, shared_kernel=1, intensity_scale=1.0),
+                          stride=2, shared_kernel=1, max_tokens=1536,
+                          intensity_scale=1.0),
         decoder=DecoderConfig(channels=128, heads=4, layers=3, feedforward=256, queries=256,
                               head_channels=32, position="fourier", refine=True,
                               plain_boxes=True, dropout=0.0),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -10,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from aqr_perception.model.aqr.routing import Router, Routing, Scene
-from aqr_perception.model.attention import EXCLUDED, Attention, Columns
+from aqr_perception.model.attention import EXCLUDED, NO_BIAS, Attention, Bias, Columns
 from aqr_perception.model.config import DecoderConfig, DetectorConfig
 from aqr_perception.model.head import Head
 from aqr_perception.model.locality import FourierPosition, Locality
@@ -40,7 +39,8 @@ class DecoderLayer(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, target: Tensor, position: Tensor, keys: Tensor, values: Tensor,
-                columns: Sequence[Columns] = (), blocked: Tensor | None = None) -> Tensor:
+                bias: Bias = NO_BIAS, blocked: Tensor | None = None
+                ) -> tuple[Tensor, Tensor | None]:
         """One layer.
 
         Args:
@@ -48,15 +48,19 @@ class DecoderLayer(nn.Module):
             position: (B, Q, C) their position embedding.
             keys: (B, T, C) tokens with position.
             values: (B, T, C) tokens.
-            columns: Biases of the cross-attention.
+            bias: Of the cross-attention.
             blocked: (Q, Q) bool, True where a query may not see another.
+
+        Returns:
+            The new content (B, Q, C); and the share of attention on each sensor (B, Q, S), where
+            the bias asks for it.
         """
         placed = target + position
         target = self.self_norm(
-            target + self.dropout(self.self_attention(placed, placed, target, blocked=blocked)))
-        target = self.cross_norm(
-            target + self.dropout(self.cross_attention(target + position, keys, values, columns)))
-        return self.feedforward_norm(target + self.feedforward(target))
+            target + self.dropout(self.self_attention(placed, placed, target, blocked)))
+        seen, mass = self.cross_attention.biased(target + position, keys, values, bias)
+        target = self.cross_norm(target + self.dropout(seen))
+        return self.feedforward_norm(target + self.feedforward(target)), mass
 
 
 @dataclass(frozen=True)
@@ -112,17 +116,20 @@ class Decoder(nn.Module):
         trace = _Trace(self, memory, queries, cameras, batch, history)
         router = self.router if selection.routed else Router()
         state = router.start(trace.scene)
-        bias = None if selection.unbiased else sensor_bias(memory, batch.gains)
+        gain_bias = None if selection.unbiased else sensor_bias(memory, batch.gains)
         places = self.locality.keys(memory, cameras) if self.locality else None
         target = torch.zeros_like(trace.positions)
         for number, layer in enumerate(self.layers):
             attended, routing = router.route(number, target, trace.references, state)
-            columns = routing_columns(routing, bias, memory.present.shape[1], target.shape[1],
-                                      target)
+            bias = routing_bias(routing, gain_bias, memory.present.shape[1], target)
             if self.locality is not None and places is not None:
-                columns.append(self.locality.columns(number, trace.references, cameras, places))
-            target = layer(target, trace.positions, attended.tokens + attended.positions,
-                           attended.tokens, columns, queries.blocked)
+                near = self.locality.columns(number, trace.references, cameras, places)
+                bias = replace(bias, columns=(*bias.columns, near))
+            values, positions, bias = chosen_tokens(attended, bias)
+            target, mass = layer(target, trace.positions, values + positions, values, bias,
+                                 queries.blocked)
+            if mass is not None:
+                router.observe(number, mass, state)
             trace.after(number, target)
         return *trace.read(), router.finish(state)
 
@@ -181,34 +188,50 @@ class _Trace:
                                  torch.stack(self._starts[first:]), first)
 
 
-def routing_columns(routing: Routing | None, base_bias: Tensor | None, sensors: int,
-                    queries: int, like: Tensor) -> list[Columns]:
+def routing_bias(routing: Routing | None, gain_bias: Tensor | None, sensors: int, like: Tensor
+                 ) -> Bias:
     """Turn routing, gains and exclusion into columns: one a sensor and one for the tokens.
 
     Args:
         routing: What AQR says about this layer.
-        base_bias: (B, T) log gain and exclusion of each token, or None.
+        gain_bias: (B, T) log gain and exclusion of each token, or None.
         sensors: S.
-        queries: Q.
-        like: Gives dtype and device.
+        like: (B, Q, C) queries, for dtype and device.
 
     Returns:
-        None at all (an empty list) where nothing is biased, so that the plain kernel runs.
+        `NO_BIAS` where nothing is biased, so that the plain kernel runs.
     """
-    columns = []
-    token_bias = base_bias
+    columns, window, groups = [], None, None
+    token_bias = gain_bias
     if routing is not None:
-        if routing.token_bias is not None:
-            token_bias = (routing.token_bias if base_bias is None
-                          else (routing.token_bias + base_bias).clamp(min=EXCLUDED))
+        window = routing.window
+        groups = F.one_hot(routing.token_sensor, sensors).to(like.dtype).expand(len(like), -1, -1)
         if routing.query_bias is not None:
-            one_hot = F.one_hot(routing.token_sensor, sensors).to(like.dtype)
-            columns.append(Columns(routing.query_bias,
-                                   one_hot.expand(len(routing.query_bias), -1, -1)))
+            columns.append(Columns(routing.query_bias, groups))
+        if routing.token_bias is not None:
+            token_bias = routing.token_bias if gain_bias is None else (
+                (routing.token_bias + gain_bias).clamp(min=EXCLUDED))
     if token_bias is not None:
-        ones = like.new_ones(()).expand(len(token_bias), queries, 1)
+        ones = like.new_ones(()).expand(*like.shape[:2], 1)
         columns.append(Columns(ones, token_bias[..., None]))
-    return columns
+    return Bias(tuple(columns), window, groups)
+
+
+def chosen_tokens(memory: Memory, bias: Bias) -> tuple[Tensor, Tensor, Bias]:
+    """Keep what attention is to look at: tokens (B, K, C), positions (B, K, C), and their bias.
+
+    A window of biases names tokens by their number, so with one all of them stay.
+    """
+    if memory.chosen is None or bias.window is not None:
+        return memory.tokens, memory.positions, bias
+    index = memory.chosen[..., None]
+
+    def take(x: Tensor) -> Tensor:
+        return x.gather(1, index.expand(-1, -1, x.shape[-1]))
+
+    columns = tuple(Columns(one.queries, take(one.keys)) for one in bias.columns)
+    groups = None if bias.groups is None else take(bias.groups)
+    return take(memory.tokens), take(memory.positions), Bias(columns, groups=groups)
 
 
 def sensor_bias(memory: Memory, gains: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from aqr_perception.model.aqr import build_router
 from aqr_perception.model.aqr.routing import Router
 from aqr_perception.model.config import DetectorConfig
 from aqr_perception.model.decoder import Decoder, Queries
@@ -43,7 +44,8 @@ class Detector(nn.Module):
         self.metadata: dict[str, Any] = {"trained": False}
         self.tokenizer = Tokenizer(config)
         self.reference_points = nn.Parameter(torch.rand(config.decoder.queries, 3))
-        self.decoder = Decoder(config, Router())
+        router = build_router(config.decoder.channels, config.decoder.layers, config.aqr)
+        self.decoder = Decoder(config, router or Router())
 
     @property
     def trained(self) -> bool:

@@ -29,7 +29,16 @@ class PillarEncoder(nn.Module):
         self.norm = nn.BatchNorm1d(width, **NORM)
 
     def forward(self, points: Tensor, point_frame: Tensor, frames: int) -> Tensor:
-        """Points (N, 5) of ``frames`` frames → (frames, width, rows, columns)."""
+        """Encode points.
+
+        Args:
+            points: (N, 5).
+            point_frame: (N,) their frames.
+            frames: Number of those.
+
+        Returns:
+            (frames, width, rows, columns).
+        """
         rows, columns = self.grid.shape[1:]
         cells = frames * rows * columns
         index, inside = pillar_index(points, point_frame, self.grid)
@@ -123,3 +132,30 @@ class LidarBranch(nn.Module):
         """(N, 5) points of ``frames`` frames → (frames, C, rows, columns)."""
         x = self.encoder(points, point_frame, frames)
         return self.shared(self.neck(*self.trunk(x)))
+
+
+def tallest_cells(points: Tensor, point_frame: Tensor, frames: int, grid: Grid, stride: int,
+                  count: int) -> Tensor:
+    """Choose the tokens worth a look: those with points, the greatest spread of heights first.
+
+    Args:
+        points: (N, 5) of all frames.
+        point_frame: (N,).
+        frames: B.
+        grid: Of the voxels.
+        stride: Cells of it a token.
+        count: How many tokens a frame.
+
+    Returns:
+        (B, count) int64 numbers of tokens, row by row.
+    """
+    coarse = Grid(grid.low, (grid.size[0] * stride, grid.size[1] * stride, grid.size[2]),
+                  (1, grid.shape[1] // stride, grid.shape[2] // stride))
+    index, inside = pillar_index(points, point_frame, coarse)
+    index, z = index[inside], points[inside, 2]
+    cells = coarse.shape[1] * coarse.shape[2]
+    empty = torch.full((frames * cells,), -1.0, dtype=z.dtype, device=z.device)
+    top = empty.scatter_reduce(0, index, z, "amax", include_self=False)
+    low = empty.scatter_reduce(0, index, z, "amin", include_self=False)
+    occupied = empty.scatter(0, index, 0.0)
+    return (occupied + top - low).view(frames, cells).topk(count, dim=1).indices

@@ -62,6 +62,8 @@ class Memory:
         bev_shape: Rows (y) and columns (x) of the bird's-eye view; (0, 0) if it has no tokens.
         views: The rig's cameras that have tokens, in order.
         image_shape: Rows and columns of each camera's map; (0, 0) if no camera has tokens.
+        chosen: (B, K) int64 the tokens that attention reads, the others hold nothing of use;
+            None: it reads all.
     """
 
     tokens: Tensor
@@ -71,6 +73,7 @@ class Memory:
     bev_shape: tuple[int, int]
     views: tuple[int, ...]
     image_shape: tuple[int, int]
+    chosen: Tensor | None = None
 
     @property
     def bev(self) -> Tensor:

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from aqr_perception.model.config import DetectorConfig
 from aqr_perception.model.image_backbone import ImageBranch
 from aqr_perception.model.inputs import BGR_MEAN, BGR_STD
-from aqr_perception.model.lidar_backbone import LidarBranch
+from aqr_perception.model.lidar_backbone import LidarBranch, tallest_cells
 from aqr_perception.model.memory import Memory, Selection
+from aqr_perception.model.voxelize import grid_of
 from aqr_perception.types import Batch
 
 
@@ -56,7 +57,19 @@ class Tokenizer(nn.Module):
             torch.tensor([one.shape[1] for one in tokens], dtype=torch.int64))
         return Memory(tokens=torch.cat([empty, *tokens], dim=1), positions=empty,
                       token_sensor=token_sensor.to(usable.device), present=usable,
-                      bev_shape=bev_shape, views=views, image_shape=image_shape)
+                      bev_shape=bev_shape, views=views, image_shape=image_shape,
+                      chosen=self._chosen(batch, bev_shape, len(token_sensor)))
+
+    def _chosen(self, batch: Batch, bev_shape: tuple[int, int], tokens: int) -> Tensor | None:
+        """(B, K) the tokens that attention is to read; None: all."""
+        lidar = self.config.lidar
+        cells = bev_shape[0] * bev_shape[1]
+        if lidar is None or not 0 < lidar.max_tokens < cells:
+            return None
+        tallest = tallest_cells(batch.points, batch.point_frame, len(batch.lidar_present),
+                                grid_of(self.config), lidar.stride, lidar.max_tokens)
+        rest = torch.arange(cells, tokens, device=tallest.device).expand(len(tallest), -1)
+        return torch.cat([tallest, rest], dim=1)
 
     @staticmethod
     def _bev(branch: LidarBranch, batch: Batch, usable: Tensor) -> Tensor:

@@ -13,6 +13,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from aqr_perception.model.aqr.window import WindowBias
+from aqr_perception.model.aqr.window import WindowBias
 from aqr_perception.model.memory import Memory
 from aqr_perception.types import Batch
 
@@ -28,11 +30,13 @@ class Routing:
         token_sensor: (T,) int64 sensor of each token, see `Memory`.
         query_bias: (B, Q, S) for each query and sensor, or None.
         token_bias: (B, T) for each token, or None.
+        window: A bias on a few tokens of each query's own, or None; see `model.aqr.window`.
     """
 
     token_sensor: Tensor
     query_bias: Tensor | None = None
     token_bias: Tensor | None = None
+    window: WindowBias | None = None
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,8 @@ class Scene:
 
 
 class Router(nn.Module):
-    """One mode of AQR. The detector calls `start` once, `route` before each layer, then `finish`.
+    """One mode of AQR. The decoder calls `start` once, `route` before and `observe` after each
+    layer, then `finish`.
 
     This base routes nothing: the decoder then runs exactly as without AQR.
     """
@@ -86,6 +91,16 @@ class Router(nn.Module):
             state: What `start` returned.
         """
         return state.memory, None
+
+    def observe(self, layer: int, mass: Tensor, state: Any) -> None:
+        """See where the attention of a layer went; called after each layer that `route` biased.
+
+        Args:
+            layer: 0-based.
+            mass: (B, Q, S) each query's share of attention on each sensor, mean over the heads;
+                sums to 1 over S. It carries no gradient.
+            state: What `start` returned.
+        """
 
     def finish(self, state: Any) -> Any:
         """What goes out as ``DetectorOutput.aqr`` (monitor, logits) once all layers have run."""
