@@ -34,7 +34,8 @@ def make_batch(image_from_lidar: Tensor, image_size: tuple[int, int], present: T
         points = (torch.rand(count, 300, 5, generator=generator) * 2 - 1) * spread
     fields = dict(
         images=torch.randn(count, views, 3, *image_size, generator=generator),
-        image_from_lidar=image_from_lidar, camera_present=present[:, 1:], points=points.flatten(0, 1),
+        image_from_lidar=image_from_lidar, camera_present=present[:, 1:],
+        points=points.flatten(0, 1),
         point_frame=torch.arange(count).repeat_interleave(points.shape[1]),
         lidar_present=present[:, 0], gains=torch.ones(count, 1 + views),
         modulation=torch.ones(count, 2), ages=torch.zeros(count, 1 + views),

@@ -8,16 +8,22 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
+from aqr_perception.model.aqr.output import AqrOutput, Contrast, GateLabels, GateLogits
 from aqr_perception.training.denoising import DenoisingQueries
-from aqr_perception.training.losses import focal_loss
+from aqr_perception.training.losses import focal_loss, masked_bce
 from aqr_perception.training.matcher import CODE_WEIGHTS, Matches, MatchingCost, match
 from aqr_perception.training.targets import BACKGROUND, Targets, encode_boxes
+from aqr_perception.types import DetectorOutput
 
 EPSILON = torch.finfo(torch.float32).eps
 """Added to every normaliser, so that a batch without objects has a box loss of 0."""
 
 DENOISING_SHARE = 3.14159 / 6 * 0.75 ** 3
 """Share of the copies that keep their class, as CMT estimates it: a ball in a cube."""
+
+
+TEMPERATURE = 0.1
+"""Of the contrastive loss."""
 
 
 @dataclass(frozen=True)
@@ -68,10 +74,60 @@ class Losses:
 
     def scalars(self) -> dict[str, float]:
         """Numbers for the log, under the names that the field plots: those of the last layer."""
-        return {"loss": float(self.total), "loss_cls": float(self.classification[-1]),
-                "loss_bbox": float(self.box[-1]), "dn_loss_cls": float(self.dn_classification[-1]),
-                "dn_loss_bbox": float(self.dn_box[-1]), "loss_gate": float(self.gate),
-                "loss_agreement": float(self.agreement)}
+        last = {"loss": self.total, "loss_cls": self.classification[-1],
+                "loss_bbox": self.box[-1], "dn_loss_cls": self.dn_classification[-1],
+                "dn_loss_bbox": self.dn_box[-1], "loss_gate": self.gate,
+                "loss_agreement": self.agreement}
+        return {name: float(value.detach()) for name, value in last.items()}
+
+
+class Criterion:
+    """Output and truth → losses."""
+
+    def __init__(self, weights: LossWeights | None = None, cost: MatchingCost | None = None
+                 ) -> None:
+        self.weights = weights or LossWeights()
+        self.cost = cost or MatchingCost()
+
+    def __call__(self, output: DetectorOutput, targets: Sequence[Targets],
+                 denoising: DenoisingQueries | None = None, labels: GateLabels | None = None
+                 ) -> Losses:
+        """Compute every term, in single precision or better.
+
+        Args:
+            output: Of the network in training mode.
+            targets: One entry a frame.
+            denoising: The copies that ``output`` was made with, or None.
+            labels: Whom to trust, for the gate; None does not supervise it.
+        """
+        if (output.dn_logits is None) != (denoising is None):
+            raise ValueError("the criterion was given other denoising queries than the network; "
+                             "expected the same, or None for both")
+        logits, boxes = _wide(output.logits), _wide(output.boxes)
+        matching = [self._layer(*layer, targets) for layer in zip(logits, boxes)]
+        none = logits.new_zeros(())
+        if output.dn_logits is None or output.dn_boxes is None or denoising is None:
+            copies = [nothing_to_denoise(none) for _ in logits]
+        else:
+            copies = [denoising_losses(*layer, denoising, self.weights)
+                      for layer in zip(_wide(output.dn_logits), _wide(output.dn_boxes))]
+        aqr = output.aqr if isinstance(output.aqr, AqrOutput) else None
+        gate = none if aqr is None else gate_loss(aqr.logits, labels, none)
+        agreement = none if aqr is None else agreement_loss(aqr.contrast, labels, none)
+        classification, box = zip(*matching)
+        dn_classification, dn_box = zip(*copies)
+        return Losses(torch.stack(classification), torch.stack(box),
+                      torch.stack(dn_classification), torch.stack(dn_box),
+                      self.weights.gate * gate, self.weights.agreement * agreement)
+
+    def _layer(self, logits: Tensor, boxes: Tensor, targets: Sequence[Targets]
+               ) -> tuple[Tensor, Tensor]:
+        matches = match_batch(logits, boxes, targets, self.cost)
+        return layer_losses(logits, boxes, targets, matches, self.weights)
+
+
+def _wide(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
 
 
 def match_batch(logits: Tensor, boxes: Tensor, targets: Sequence[Targets],
@@ -123,6 +179,12 @@ def denoising_losses(logits: Tensor, boxes: Tensor, denoising: DenoisingQueries,
     return scale * weights.classification * classification, scale * weights.box * box
 
 
+def nothing_to_denoise(none: Tensor) -> tuple[Tensor, Tensor]:
+    """The losses of a process whose frames hold no object; others may wait for its counts."""
+    _over_processes(torch.zeros_like(none).expand(2).clone())
+    return none, none
+
+
 def _box_loss(predicted: Tensor, wanted: Tensor) -> Tensor:
     """Sum of the weighted L1 over rows (M, 10) against boxes (M, 9).
 
@@ -143,3 +205,45 @@ def _over_processes(sums: Tensor) -> Tensor:
         return sums.clamp(min=1.0)
     torch.distributed.all_reduce(sums)
     return sums.clamp(min=1.0) / torch.distributed.get_world_size()
+
+
+def gate_loss(logits: GateLogits | None, labels: GateLabels | None, none: Tensor) -> Tensor:
+    """Supervise the gate where it is known whom to trust; each level counts alike.
+
+    Denoising queries have no logits there. Sensors that are absent are not judged.
+
+    Args:
+        logits: What the gate thinks.
+        labels: What is known.
+        none: The zero to return where there is nothing to learn from.
+    """
+    if logits is None or labels is None:
+        return none
+    unjudged = ~logits.usable
+    loss = none
+    if logits.frame is not None and labels.frame is not None:
+        loss = loss + masked_bce(logits.frame, labels.frame.masked_fill(unjudged, torch.nan))
+    if logits.query is not None and labels.query is not None:
+        wanted = labels.query.masked_fill(unjudged[:, None], torch.nan)
+        loss = loss + masked_bce(logits.query, wanted.expand_as(logits.query))
+    if logits.token is not None and labels.token is not None:
+        loss = loss + masked_bce(logits.token, labels.token.expand_as(logits.token))
+    return loss
+
+
+def agreement_loss(contrast: Contrast | None, labels: GateLabels | None, none: Tensor) -> Tensor:
+    """Teach image columns and rays through the bird's-eye view to find each other (InfoNCE).
+
+    Cameras count where both they and the LiDAR are there and nothing speaks against either.
+    """
+    if contrast is None:
+        return none
+    trusted = contrast.usable
+    if labels is not None and labels.frame is not None:
+        doubted = labels.frame < 0.5
+        trusted = trusted & ~doubted[:, 1:] & ~doubted[:, :1]
+    logits = contrast.similarity / TEMPERATURE
+    own = torch.diagonal(logits, dim1=-2, dim2=-1)
+    each = (logits.logsumexp(-1) + logits.logsumexp(-2)) / 2 - own  # (B, V, W)
+    weight = trusted.to(each.dtype)
+    return (each.mean(-1) * weight).sum() / weight.sum().clamp(min=1.0)

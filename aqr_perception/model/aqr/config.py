@@ -238,6 +238,8 @@ class AttentionBiasConfig:
         local: False biases all tokens of a modality instead of a window.
         gaussian: Let the bias fall off with the distance from the query's cell.
         gaussian_sigma: How fast [cells].
+        reference: Look where the published code looks: only the first camera that sees a query,
+            the corner of the first one where none does; start with its bias instead of none.
     """
 
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
@@ -249,6 +251,7 @@ class AttentionBiasConfig:
     local: bool = True
     gaussian: bool = False
     gaussian_sigma: float = 2.5
+    reference: bool = False
 
     def __post_init__(self) -> None:
         _within("aqr.attention_bias.window", self.window, 1, 31)

@@ -54,8 +54,8 @@ class LocalAttention(nn.Module):
         query, key, value = (F.linear(x, weight, bias).unflatten(-1, (self.heads, -1))
                              for x, weight, bias in zip((query, key, value), weights, biases))
         if window is None:
-            heads_first = (x.transpose(1, 2) for x in (query, key, value))
-            attended = F.scaled_dot_product_attention(*heads_first).transpose(1, 2)
+            attended = F.scaled_dot_product_attention(
+                query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2)).transpose(1, 2)
         else:
             attended = _attend_window(query, key, value, *window)
         return self.out_proj(attended.flatten(2))

@@ -45,6 +45,8 @@ class WeightMapState:
 class WeightMapRouter(Router):
     """Generator → renderer → modulator; see `WeightMapConfig`."""
 
+    class_residuals: Tensor
+
     def __init__(self, channels: int, config: WeightMapConfig,
                  target_band: tuple[float, float]) -> None:
         super().__init__()

@@ -1,0 +1,278 @@
+"""What speaks for and against each sensor: over a whole frame, at a query's place, at a token."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from aqr_perception.model.aqr.agreement import (
+    GROUPS,
+    OVERLAP_DEPTH,
+    SHIFTS,
+    Descriptors,
+    Edge,
+    SensorMaps,
+    agreement,
+    cameras_against_cameras,
+    column_rays,
+    pooled,
+    ray_depths,
+    shift_correlation,
+)
+from aqr_perception.model.aqr.config import GateConfig
+from aqr_perception.model.aqr.places import bev_coordinates, metres, project, sample
+from aqr_perception.model.aqr.routing import Scene
+from aqr_perception.model.aqr.statistics import (
+    PIXEL_FACTS,
+    map_statistics,
+    occupancy,
+    pixel_statistics,
+    windowed,
+)
+from aqr_perception.model.aqr.temporal import TemporalEvidence, TemporalMemory, compare
+
+AGE_LIMIT = 2.0
+"""Ages [s] beyond count as this."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Facts about a frame before anything is made of them.
+
+    Attributes:
+        maps: Narrow maps of all sensors.
+        along: (B, V, W, E) what the bird's-eye view holds behind each image column.
+        columns: (B, V, 2·GROUPS, W) agreement of each image column with the bird's-eye view and
+            with its own last frame.
+        now: Edge (B, S, S) of this frame's sensors; its diagonal is empty.
+        shifts: (B, V, 5) cosine of picture and bird's-eye view at a few shifts.
+        time: Comparison with the frame before.
+        nodes: (B, S, n) facts of each sensor alone.
+        cells: (B, c + GROUPS + 2, H, W) the bird's-eye view, its agreement with its last frame,
+            and the points in two windows.
+    """
+
+    maps: SensorMaps
+    along: Tensor
+    columns: Tensor
+    now: Edge
+    shifts: Tensor
+    time: TemporalEvidence
+    nodes: Tensor
+    cells: Tensor
+
+
+def node_width(config: GateConfig) -> int:
+    """Number of facts of each sensor alone."""
+    return 2 * config.channels + PIXEL_FACTS + 2 * (GROUPS + 1) + 3 + 2
+
+
+def gather(scene: Scene, before: TemporalMemory | None, descriptors: Descriptors,
+           config: GateConfig) -> Evidence:
+    """Collect the evidence that all queries share."""
+    counted = occupancy(scene)
+    maps = descriptors(scene, counted)
+    rays = column_rays(maps.image_from_model, scene.image_size, maps.columns.shape[2],
+                       ray_depths(config, scene.detection_range, maps.bev))
+    along = descriptors.lidar_columns(maps.bev, rays, scene.detection_range)
+    both = maps.present[:, :1] & maps.present[:, 1:]
+    switch = float(config.agreement)
+    same = agreement(maps.columns, along) * both[..., None, None] * switch
+    shifts = shift_correlation(maps.columns, along) * both[..., None] * switch
+    time = compare(scene, maps, before, config, descriptors)
+    columns = torch.cat([same, time.columns], dim=-1).transpose(2, 3)
+    cells = torch.cat([maps.bev, time.bev, windowed(counted)], dim=1)
+    return Evidence(maps, along, columns, _edges_now(scene, maps, same, both, switch), shifts,
+                    time, _nodes(scene, maps, time, config), cells)
+
+
+def _edges_now(scene: Scene, maps: SensorMaps, same: Tensor, both: Tensor, switch: float) -> Edge:
+    """Edge (B, S, S) between this frame's sensors."""
+    lidar = pooled(same, torch.ones_like(same[..., 0], dtype=torch.bool))
+    middle = column_rays(maps.image_from_model, scene.image_size, maps.columns.shape[2],
+                         maps.bev.new_tensor([OVERLAP_DEPTH]))[:, :, :, 0]
+    values, shared = cameras_against_cameras(
+        maps.columns, middle, maps.columns, maps.image_from_model, maps.present[:, 1:],
+        scene.image_size)
+    others = ~torch.eye(shared.shape[1], dtype=torch.bool, device=shared.device)
+    shared = shared & maps.present[:, 1:, None, None] & others[..., None]
+    cameras = pooled(values, shared)
+    count, sensors = maps.present.shape
+    agreed = same.new_zeros(count, sensors, sensors, GROUPS)
+    overlap = same.new_zeros(count, sensors, sensors)
+    agreed[:, 0, 1:] = agreed[:, 1:, 0] = lidar.values
+    overlap[:, 0, 1:] = overlap[:, 1:, 0] = lidar.overlap * both
+    agreed[:, 1:, 1:], overlap[:, 1:, 1:] = cameras.values, cameras.overlap
+    return Edge(agreed * switch, overlap * switch)
+
+
+def _nodes(scene: Scene, maps: SensorMaps, time: TemporalEvidence, config: GateConfig) -> Tensor:
+    """(B, S, node_width) facts of each sensor alone."""
+    occupied = (maps.occupancy > 0).to(maps.bev.dtype)
+    facts = torch.stack([maps.occupancy.mean((1, 2, 3)), occupied.mean((1, 2, 3)),
+                         maps.occupancy.amax((1, 2, 3))], dim=-1)
+    lidar = torch.cat([map_statistics(maps.bev, occupied), facts], dim=-1)
+    pixels = pixel_statistics(scene.batch.images).to(lidar.dtype)
+    cameras = torch.cat([map_statistics(maps.images), pixels], dim=-1)
+    looks = torch.cat([lidar[:, None], cameras], dim=1)
+    own = torch.diagonal(time.moved.features, dim1=1, dim2=2).transpose(1, 2)
+    motion = time.motion[:, None].expand(-1, looks.shape[1], -1)
+    age = scene.batch.ages.to(looks.dtype).clamp(-AGE_LIMIT, AGE_LIMIT) * float(config.time)
+    present = maps.present.to(looks.dtype)
+    nodes = [looks, own, time.still.features, motion, age[..., None], present[..., None]]
+    return torch.cat(nodes, dim=-1) * present[..., None]
+
+
+class SensorGraph(nn.Module):
+    """Lets the sensors compare notes: who disagrees with most of the others is in the minority.
+
+    Two rounds of messages between all pairs of sensors of this frame, and one from those of the
+    last. Cameras share their weights, so that their order does not matter.
+    """
+
+    ROUNDS = 2
+
+    def __init__(self, config: GateConfig) -> None:
+        super().__init__()
+        width, facts = config.hidden, node_width(config)
+        edge = GROUPS + 1 + len(SHIFTS) + 3
+        self.lidar_node, self.camera_node = nn.Linear(facts, width), nn.Linear(facts, width)
+        self.edge_now, self.edge_before = nn.Linear(edge, width), nn.Linear(edge, width)
+        self.source = nn.ModuleList(nn.Linear(width, width) for _ in range(self.ROUNDS))
+        self.update = nn.ModuleList(nn.Linear(3 * width, width) for _ in range(self.ROUNDS))
+
+    def forward(self, evidence: Evidence) -> Tensor:
+        """(B, S, hidden) what is to be thought of each sensor."""
+        nodes = evidence.nodes
+        hidden = torch.cat([self.lidar_node(nodes[:, :1]), self.camera_node(nodes[:, 1:])], dim=1)
+        hidden = hidden.relu()
+        now, before = evidence.now, evidence.time.moved
+        edge_now = self.edge_now(_edge_features(now, evidence.shifts))
+        edge_before = self.edge_before(_edge_features(before, None))
+        past = _mean(edge_before.relu(), before.overlap > 0)
+        for source, update in zip(self.source, self.update):
+            messages = (edge_now + source(hidden)[:, None]).relu()
+            heard = _mean(messages, now.overlap > 0)
+            hidden = hidden + update(torch.cat([hidden, heard, past], dim=-1)).relu()
+        return hidden
+
+
+def _edge_features(edge: Edge, shifts: Tensor | None) -> Tensor:
+    """(B, S, S, n): agreement, overlap, shifts (LiDAR against camera only), which kinds meet."""
+    count, sensors = edge.overlap.shape[:2]
+    moved = edge.values.new_zeros(count, sensors, sensors, len(SHIFTS))
+    if shifts is not None:
+        moved[:, 0, 1:] = moved[:, 1:, 0] = shifts
+    kind = edge.values.new_zeros(sensors, sensors, 3)
+    kind[0, :, 0] = kind[:, 0, 1] = kind[1:, 1:, 2] = 1
+    return torch.cat([edge.features, moved, kind.expand(count, -1, -1, -1)], dim=-1)
+
+
+def _mean(messages: Tensor, counted: Tensor) -> Tensor:
+    """(B, S, S, n) messages to each row's sensor → (B, S, n) mean over those that are counted."""
+    weight = counted.to(messages.dtype)[..., None]
+    return (messages * weight).sum(2) / weight.sum(2).clamp(min=1.0)
+
+
+class QueryEvidence(nn.Module):
+    """What each sensor shows at each query's own place."""
+
+    def __init__(self, config: GateConfig) -> None:
+        super().__init__()
+        narrow, width = config.channels, config.hidden
+        self.agreement = config.agreement
+        self.lidar = nn.Linear(2 * narrow + 2 * GROUPS + 3, width)
+        self.camera = nn.Linear(3 * narrow + 2 * GROUPS + 4, width)
+
+    def forward(self, scene: Scene, reference_points: Tensor, evidence: Evidence) -> Tensor:
+        """(B, Q, S, hidden) before the activation.
+
+        Args:
+            scene: The frames.
+            reference_points: (B, Q, 3) in [0, 1].
+            evidence: Of the frames.
+        """
+        maps = evidence.maps
+        narrow = maps.bev.shape[1]
+        points = metres(reference_points.to(maps.bev.dtype), scene.detection_range)
+        places, visible = project(points[:, None], maps.image_from_model, scene.image_size)
+        seen = (visible & maps.present[:, 1:, None]).to(maps.bev.dtype)[..., None]  # (B, V, Q, 1)
+        at_cell = sample(evidence.cells, bev_coordinates(points, scene.detection_range))
+        own, still, points_near = at_cell.split([narrow, GROUPS, 2], dim=-1)
+        shown = sample(maps.images.flatten(0, 1), places.flatten(0, 1))
+        shown = shown.unflatten(0, seen.shape[:2]) * seen  # (B, V, Q, c)
+        agreed = sample_rows(evidence.columns, places[..., 0]) * seen
+        count = seen.sum(1)
+        switch = float(self.agreement)
+        others = (shown.sum(1, keepdim=True) - shown) / (count[:, None] - 1).clamp(min=1.0)
+        overlapping = seen * (count[:, None] > 1) * switch
+        product = own[:, None] * shown * switch
+        lidar = torch.cat([own, still, points_near,
+                           agreed[..., :GROUPS].sum(1) / count.clamp(min=1.0), count,
+                           product.sum(1) / count.clamp(min=1.0)], dim=-1)
+        cameras = torch.cat([shown, agreed, points_near[:, None].expand(*shown.shape[:3], -1),
+                             seen, product, others * shown * overlapping, overlapping], dim=-1)
+        return torch.cat([self.lidar(lidar)[:, :, None],
+                          self.camera(cameras).transpose(1, 2)], dim=2)
+
+
+def sample_rows(rows: Tensor, u: Tensor) -> Tensor:
+    """Sample (B, V, n, W) numbers a column at u (B, V, Q) in -1..1: (B, V, Q, n)."""
+    places = torch.stack([u, torch.zeros_like(u)], dim=-1)
+    sampled = sample(rows[..., None, :].flatten(0, 1), places.flatten(0, 1))
+    return sampled.unflatten(0, rows.shape[:2])
+
+
+class TokenEvidence(nn.Module):
+    """What speaks for and against each token."""
+
+    def __init__(self, config: GateConfig, layers: int) -> None:
+        super().__init__()
+        narrow, width = config.channels, config.hidden // 2
+        self.lidar = nn.Linear(narrow + 2 * GROUPS + 3, width)
+        self.camera = nn.Linear(narrow + 2 * GROUPS, width)
+        self.sensor = nn.Linear(config.hidden, width)
+        self.head = nn.Linear(width, layers)
+
+    def forward(self, scene: Scene, evidence: Evidence, hidden: Tensor) -> Tensor:
+        """(L, B, T) logits of every decoder layer, in the order of the memory's tokens.
+
+        Args:
+            scene: The frames.
+            evidence: Of the frames.
+            hidden: (B, S, hidden) of the sensors.
+        """
+        sensor = self.sensor(hidden)
+        parts = []
+        if all(scene.memory.bev_shape):
+            looks = self.lidar(self._cells(scene, evidence)) + sensor[:, :1]
+            parts.append(self.head(looks.relu()))
+        if scene.memory.views:
+            views = list(scene.memory.views)
+            rows = evidence.maps.images.shape[-2]
+            columns = evidence.columns[:, :, :, None].expand(-1, -1, -1, rows, -1)
+            maps = torch.cat([evidence.maps.images, columns], dim=2)[:, views]
+            looks = self.camera(maps.permute(0, 1, 3, 4, 2)) + sensor[:, 1:][:, views, None, None]
+            parts.append(self.head(looks.relu()).flatten(1, 3))
+        if not parts:
+            return hidden.new_zeros(self.head.out_features, len(hidden), 0)
+        return torch.cat(parts, dim=1).permute(2, 0, 1)
+
+    @staticmethod
+    def _cells(scene: Scene, evidence: Evidence) -> Tensor:
+        """(B, H·W, n) facts of each cell, its agreement with the pictures that see it included."""
+        maps = evidence.maps
+        height, width = maps.bev.shape[-2:]
+        x, y = ((torch.arange(n, device=maps.bev.device, dtype=maps.bev.dtype) + 0.5) / n
+                for n in (width, height))
+        middle = torch.stack([x.expand(height, width), y[:, None].expand(height, width),
+                              torch.full_like(maps.bev[0, 0], 0.5)], dim=-1).flatten(0, 1)
+        places, visible = project(metres(middle, scene.detection_range).expand(1, 1, -1, -1),
+                                  maps.image_from_model, scene.image_size)
+        seen = (visible & maps.present[:, 1:, None]).to(maps.bev.dtype)[..., None]
+        agreed = sample_rows(evidence.columns[:, :, :GROUPS], places[..., 0]) * seen
+        count = seen.sum(1)
+        return torch.cat([evidence.cells.flatten(2).transpose(1, 2),
+                          agreed.sum(1) / count.clamp(min=1.0), count], dim=-1)

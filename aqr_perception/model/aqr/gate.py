@@ -1,0 +1,245 @@
+"""The gate: how much of its attention each query may give to each sensor and to each token.
+
+A gate is a logit g of "keep". The bias on the attention is λ·logsigmoid(g) ≤ 0, so that a sensor
+can only be suppressed; the largest bias is then subtracted, which changes nothing and lets the most
+trusted sensor keep exactly what it had. All logits start equal: every bias is then 0 and the
+network is the one without AQR. A bias below a threshold leaves its sensor or token out altogether.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from aqr_perception.model.aqr.agreement import Descriptors
+from aqr_perception.model.aqr.config import GateConfig
+from aqr_perception.model.aqr.evidence import (
+    Evidence,
+    QueryEvidence,
+    SensorGraph,
+    TokenEvidence,
+    gather,
+)
+from aqr_perception.model.aqr.monitor import report
+from aqr_perception.model.aqr.output import AqrOutput, Contrast, GateLabels, GateLogits
+from aqr_perception.model.aqr.routing import Router, Routing, Scene
+from aqr_perception.model.aqr.temporal import TemporalMemory, remember
+from aqr_perception.model.attention import EXCLUDED
+from aqr_perception.model.memory import Memory
+
+INITIAL_SPREAD = 1e-4
+"""Standard deviation of the last layers' weights at the start: no effect, but a gradient."""
+
+
+@dataclass
+class GateState:
+    """One forward pass: what all layers share, and what each of them decided."""
+
+    scene: Scene
+    history: TemporalMemory | None
+    evidence: Evidence | None
+    contrast: Contrast | None
+    hidden: Tensor
+    frame_logits: Tensor
+    token_logits: Tensor | None
+    query_base: Tensor | None
+    query_logits: list[Tensor] = field(default_factory=list)
+    query_bias: list[Tensor] = field(default_factory=list)
+    token_bias: list[Tensor] = field(default_factory=list)
+    mass: list[Tensor] = field(default_factory=list)
+
+
+class Strength(nn.Module):
+    """λ > 0, learned."""
+
+    def __init__(self, initial: float) -> None:
+        super().__init__()
+        self.raw = nn.Parameter(torch.tensor(math.log(math.expm1(initial))))
+
+    def forward(self, logits: Tensor) -> Tensor:
+        """Logits → biases ≤ 0."""
+        return F.softplus(self.raw) * F.logsigmoid(logits)
+
+
+class GateRouter(Router):
+    """See the module; `GateConfig` says which parts are switched on.
+
+    Attributes:
+        oracle: Labels that stand in for what the gate would decide, for experiments: 0 leaves out,
+            1 and NaN keep. Its entries must fit the next batch; None lets the gate decide.
+    """
+
+    def __init__(self, channels: int, layers: int, config: GateConfig,
+                 target_band: tuple[float, float]) -> None:
+        super().__init__()
+        self.config = config
+        self.target_band = target_band
+        self.oracle: GateLabels | None = None
+        self.frame_strength = Strength(config.initial_strength)
+        if not config.learned:
+            self.constant = nn.Parameter(torch.full((2,), config.initial_logit))
+            return
+        self.query_strength = Strength(config.initial_strength)
+        self.token_strength = Strength(config.initial_strength)
+        self.descriptors = Descriptors(channels, config)
+        self.graph = SensorGraph(config)
+        self.frame_head = nn.ModuleList(nn.Linear(config.hidden, 1) for _ in range(2))
+        self.query_evidence = QueryEvidence(config)
+        self.query_sensor = nn.Linear(config.hidden, config.hidden)
+        self.query_content = nn.ModuleList(
+            nn.Linear(channels, config.hidden) for _ in range(layers))
+        self.query_head = nn.ModuleList(nn.Linear(config.hidden, 1) for _ in range(layers))
+        self.token_evidence = TokenEvidence(config, layers)
+        for head in (*self.frame_head, *self.query_head, self.token_evidence.head):
+            nn.init.normal_(head.weight, std=INITIAL_SPREAD)
+            nn.init.constant_(head.bias, config.initial_logit)
+
+    def start(self, scene: Scene) -> GateState:
+        """Collect the evidence that all queries and layers share."""
+        with torch.autocast(scene.reference_points.device.type, enabled=False):
+            if not self.config.learned:
+                kind = [0, *[1] * (scene.memory.present.shape[1] - 1)]
+                logits = self.constant[kind].expand(len(scene.memory.present), -1)
+                return GateState(scene, None, None, None, logits, logits, None, None)
+            return self._look(scene)
+
+    def _look(self, scene: Scene) -> GateState:
+        before = scene.history.history if isinstance(scene.history, AqrOutput) else scene.history
+        evidence = gather(scene, before, self.descriptors, self.config)
+        hidden = self.graph(evidence)
+        frame = torch.cat([self.frame_head[0](hidden[:, :1]), self.frame_head[1](hidden[:, 1:])],
+                          dim=1).squeeze(-1)
+        tokens = self.token_evidence(scene, evidence, hidden) if self.config.token else None
+        state = GateState(scene, remember(evidence.maps, scene), evidence,
+                          _contrast(evidence) if self.training else None, hidden, frame, tokens,
+                          None)
+        if self.config.query:
+            state.query_base = self._at(scene.reference_points, state)
+        return state
+
+    def _at(self, reference_points: Tensor, state: GateState) -> Tensor:
+        """(B, Q, S, hidden) evidence at the queries' places and about the sensors."""
+        assert state.evidence is not None
+        return (self.query_evidence(state.scene, reference_points, state.evidence)
+                + self.query_sensor(state.hidden)[:, None])
+
+    def route(self, layer: int, target: Tensor, reference_points: Tensor, state: Any
+              ) -> tuple[Memory, Routing | None]:
+        """Bias the attention of one layer."""
+        memory = state.scene.memory
+        with torch.autocast(target.device.type, enabled=False):
+            per_query = self._query_logits(layer, target, reference_points, state)
+            query_bias = self._query_bias(per_query, state, target.shape[1])
+            token_bias = self._token_bias(layer, state)
+        state.query_bias.append(query_bias)
+        if token_bias is not None:
+            state.token_bias.append(token_bias)
+        return memory, Routing(memory.token_sensor, query_bias, token_bias)
+
+    def finish(self, state: Any) -> AqrOutput:
+        """Report, logits for the supervision, and the memory for the next frame."""
+        memory, first = state.scene.memory, state.scene.denoising
+        kept = torch.stack([bias[:, first:].exp().mean(1) for bias in state.query_bias]).mean(0)
+        factor = kept[:, memory.token_sensor]
+        if state.token_bias:
+            factor = factor * torch.stack(state.token_bias).exp().mean(0)
+        there = memory.present.to(kept.dtype)
+        cameras = (kept * there)[:, 1:].sum(1) / there[:, 1:].sum(1).clamp(min=1.0)
+        mass = torch.stack(state.mass).mean(0)[:, first:].mean(1) if state.mass else None
+        summary = report(memory, factor, torch.stack([(kept * there)[:, 0], cameras], dim=1),
+                         self.target_band, mass, kept)
+        logits = GateLogits(
+            state.frame_logits if self.config.frame else None,
+            torch.stack(state.query_logits)[:, :, first:] if state.query_logits else None,
+            state.token_logits, memory.present)
+        return AqrOutput(summary, logits, state.contrast, state.history)
+
+    def _query_logits(self, layer: int, target: Tensor, reference_points: Tensor, state: GateState
+                      ) -> Tensor | None:
+        """(B, Q, S) of one layer."""
+        if state.query_base is None:
+            return None
+        base = state.query_base
+        if reference_points is not state.scene.reference_points:
+            base = self._at(reference_points, state)
+        content = self.query_content[layer](target.to(base.dtype))
+        logits = self.query_head[layer]((base + content[:, :, None]).relu()).squeeze(-1)
+        state.query_logits.append(logits)
+        return logits
+
+    def _query_bias(self, per_query: Tensor | None, state: GateState, queries: int) -> Tensor:
+        """(B, Q, S) bias from the query's gate and the frame's, or from the oracle."""
+        memory = state.scene.memory
+        if self.oracle is not None:
+            return self._oracle_bias(self.oracle, state, queries)
+        bias = state.frame_logits.new_zeros(len(memory.present), queries, memory.present.shape[1])
+        if self.config.frame or not self.config.learned:
+            bias = bias + self.frame_strength(state.frame_logits)[:, None]
+        if per_query is not None:
+            bias = bias + self.query_strength(per_query)
+        bias = bias * _say(state.scene, bias)[:, None]
+        best = bias.detach().masked_fill(~memory.present[:, None], -torch.inf)
+        best = best.amax(-1, keepdim=True).clamp(min=EXCLUDED)
+        bias = _exclude((bias - best).clamp(max=0), self.config.exclude_below)
+        return self._shuffled(bias, state.scene.denoising) if self.config.shuffle_queries else bias
+
+    def _token_bias(self, layer: int, state: GateState) -> Tensor | None:
+        """(B, T) bias of one layer, or None."""
+        memory = state.scene.memory
+        if self.oracle is not None:
+            labels = self.oracle.token
+            return None if labels is None else _left_out(labels).to(memory.tokens.dtype)
+        if state.token_logits is None or not memory.tokens.shape[1]:
+            return None
+        bias = self.token_strength(state.token_logits[layer])
+        bias = bias * _say(state.scene, bias)[:, memory.token_sensor]
+        usable = memory.present[:, memory.token_sensor]
+        best = bias.detach().masked_fill(~usable, -torch.inf).amax(-1, keepdim=True)
+        return _exclude((bias - best.clamp(min=EXCLUDED)).clamp(max=0), self.config.exclude_below)
+
+    @staticmethod
+    def _oracle_bias(oracle: GateLabels, state: GateState, queries: int) -> Tensor:
+        """What the labels say; denoising queries, of which they say nothing, keep all."""
+        present = state.scene.memory.present
+        bias = state.frame_logits.new_zeros(len(present), queries, present.shape[1])
+        if oracle.frame is not None:
+            bias = bias + _left_out(oracle.frame)[:, None]
+        if oracle.query is not None:
+            matching = _left_out(oracle.query)
+            bias = bias + F.pad(matching, (0, 0, queries - matching.shape[1], 0))
+        return bias.clamp(min=EXCLUDED)
+
+    @staticmethod
+    def _shuffled(bias: Tensor, first: int) -> Tensor:
+        """Each matching query with another one's bias."""
+        order = torch.randperm(bias.shape[1] - first, device=bias.device) + first
+        return torch.cat([bias[:, :first], bias[:, order]], dim=1)
+
+
+def _say(scene: Scene, like: Tensor) -> Tensor:
+    """(B, S) AQR's say over each sensor, 0 to 1."""
+    modulation = scene.batch.modulation.to(like.dtype)
+    cameras = scene.memory.present.shape[1] - 1
+    return torch.cat([modulation[:, :1], modulation[:, 1:].expand(-1, cameras)], dim=1)
+
+
+def _exclude(bias: Tensor, below: float) -> Tensor:
+    """Leave out altogether what is all but left out."""
+    return bias.masked_fill(bias <= below, EXCLUDED)
+
+
+def _left_out(labels: Tensor) -> Tensor:
+    """Labels → biases: `EXCLUDED` where leaving out helps, 0 elsewhere."""
+    return torch.zeros_like(labels).masked_fill(labels < 0.5, EXCLUDED)
+
+
+def _contrast(evidence: Evidence) -> Contrast:
+    """Which column of the picture belongs to which ray, camera by camera."""
+    similar = evidence.maps.columns @ evidence.along.transpose(-1, -2)
+    present = evidence.maps.present
+    return Contrast(similar, present[:, :1] & present[:, 1:])

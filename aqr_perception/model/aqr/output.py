@@ -1,0 +1,77 @@
+"""What comes out of AQR beside the detections."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from aqr_perception.model.aqr.monitor import AqrReport
+
+if TYPE_CHECKING:
+    from aqr_perception.model.aqr.temporal import TemporalMemory
+
+
+@dataclass(frozen=True)
+class GateLabels:
+    """What is known about whom to trust: 1 keep, 0 leaving it out helps, NaN unknown.
+
+    Attributes:
+        frame: (B, S) whole sensors, or None.
+        query: (B, Q, S) sensors for each matching query, or None.
+        token: (B, T) tokens, or None.
+    """
+
+    frame: Tensor | None = None
+    query: Tensor | None = None
+    token: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class GateLogits:
+    """What the gate thinks: the logit of "keep", comparable with `GateLabels`.
+
+    Attributes:
+        frame: (B, S), or None where that part is switched off.
+        query: (L, B, Q, S) of the matching queries in each decoder layer, or None.
+        token: (L, B, T), or None.
+        usable: (B, S) bool: sensors that were there to be judged.
+    """
+
+    frame: Tensor | None
+    query: Tensor | None
+    token: Tensor | None
+    usable: Tensor
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """How alike each image column and each ray through the bird's-eye view are.
+
+    Attributes:
+        similarity: (B, V, W, W) cosine of column (row of the matrix) and ray; the diagonal holds
+            the true pairs.
+        usable: (B, V) bool: both sensors are there.
+    """
+
+    similarity: Tensor
+    usable: Tensor
+
+
+@dataclass(frozen=True)
+class AqrOutput:
+    """`DetectorOutput.aqr`.
+
+    Attributes:
+        report: What AQR did.
+        logits: Of the gate, for its supervision; None in other modes.
+        contrast: For the loss that teaches the sensors' descriptors to agree; None in evaluation
+            and in other modes.
+        history: To be handed in with the next frame; None where the mode keeps none.
+    """
+
+    report: AqrReport
+    logits: GateLogits | None = None
+    contrast: Contrast | None = None
+    history: TemporalMemory | None = None
