@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from rclpy.clock import Clock
@@ -51,6 +51,7 @@ class DetectionLoop:
         controls: Gives the snapshot in force; asked once a frame.
         outputs: Where results go.
         tf_buffer: A ``tf2_ros.Buffer`` that listens.
+        default_topics: See `Inputs`.
 
     Attributes:
         processed: Frames whose detections were published.
@@ -58,7 +59,8 @@ class DetectionLoop:
     """
 
     def __init__(self, node: LifecycleNode, config: NodeConfig, pipeline: Pipeline,
-                 controls: Callable[[], Controls], outputs: Outputs, tf_buffer: Any) -> None:
+                 controls: Callable[[], Controls], outputs: Outputs, tf_buffer: Any,
+                 default_topics: Mapping[str, str]) -> None:
         self._log = node.get_logger()
         self._node = node
         self._pipeline = pipeline
@@ -73,7 +75,8 @@ class DetectionLoop:
             tf_buffer, config.fixed_frame, config.tf_timeout_s, self._stop))
         self._worker: NewestWorker[SampleSet] = NewestWorker(
             self._process, self._failed, "aqr_detection")
-        self._inputs = Inputs(node, config, cameras, self._take, self._drop, tf_buffer.clear)
+        self._inputs = Inputs(node, config, cameras, default_topics, self._take, self._drop,
+                              tf_buffer.clear)
         self._watch = node.create_timer(
             QUIET_S, self._explain_silence, clock=Clock(clock_type=ClockType.STEADY_TIME))
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from message_filters import ApproximateTimeSynchronizer, SimpleFilter
-from rclpy.lifecycle import LifecycleNode
+from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
@@ -53,6 +53,21 @@ class ApproximateTime:
                                (SampleState.FRESH,) * len(samples), 0, False))
 
 
+def input_topic(node: Node, name: str, defaults: Mapping[str, str]) -> str:
+    """Full name of the topic of an input, after remapping.
+
+    Args:
+        node: The node.
+        name: ``pointcloud``, ``image{i}`` or ``camera_info{i}``: below ``~/input/``.
+        defaults: Where an input that is not remapped comes from instead, by name.
+    """
+    private = f"~/input/{name}"
+    topic = node.resolve_topic_name(private)
+    if name in defaults and topic == node.resolve_topic_name(private, only_expand=True):
+        return defaults[name]
+    return topic
+
+
 class Inputs:
     """Subscribes to the cloud, the images and their camera_info while it lives.
 
@@ -64,15 +79,16 @@ class Inputs:
         received: (S,) messages so far.
     """
 
-    def __init__(self, node: LifecycleNode, config: NodeConfig, cameras: CameraModels,
-                 on_set: Callable[[SampleSet], None], on_bad: Callable[[str], None],
-                 on_restart: Callable[[], None]) -> None:
+    def __init__(self, node: Node, config: NodeConfig, cameras: CameraModels,
+                 default_topics: Mapping[str, str], on_set: Callable[[SampleSet], None],
+                 on_bad: Callable[[str], None], on_restart: Callable[[], None]) -> None:
         """Subscribe.
 
         Args:
             node: The subscriptions are its.
             config: Cameras, transport and synchronisation.
             cameras: Told of each CameraInfo.
+            default_topics: Names that take the place of ``~/input/...`` unless remapped.
             on_set: Called with each set.
             on_bad: Called with the reason why a message is not taken.
             on_restart: Called when time starts anew, as when a bag is played in a loop.
@@ -86,18 +102,18 @@ class Inputs:
         self._synchronizer = ApproximateTime(config, on_set)
         compressed = config.image_transport == "compressed"
         image_type = CompressedImage if compressed else Image
-        self.topics = [node.resolve_topic_name("~/input/pointcloud")]
-        for index in range(len(config.cameras)):
-            base = node.resolve_topic_name(f"~/input/image{index}")
-            self.topics.append(f"{base}/compressed" if compressed else base)
+        suffix = "/compressed" if compressed else ""
+        self.topics = [input_topic(node, "pointcloud", default_topics), *(
+            input_topic(node, f"image{index}", default_topics) + suffix
+            for index in range(len(config.cameras)))]
         self.received = [0] * len(self.topics)
         self._subscriptions = [
             self._subscribe(PointCloud2 if sensor == LIDAR else image_type, topic, DATA_QOS,
                             functools.partial(self._take, sensor))
             for sensor, topic in enumerate(self.topics)]
         self._subscriptions += [
-            self._subscribe(CameraInfo, f"~/input/camera_info{index}", INFO_QOS,
-                            functools.partial(cameras.update, index))
+            self._subscribe(CameraInfo, input_topic(node, f"camera_info{index}", default_topics),
+                            INFO_QOS, functools.partial(cameras.update, index))
             for index in range(len(config.cameras))]
 
     def silent_topics(self) -> list[str]:

@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
 from typing import Any
 
@@ -26,6 +26,13 @@ from aqr_perception.ros.rehearsal import rehearsal_frame
 SPIN_S = 0.1
 FAILED = 2
 PipelineLoader = Callable[[NodeConfig], Pipeline]
+DefaultTopics = Callable[[tuple[str, ...]], Mapping[str, str]]
+"""From the cameras' names to topics by input, as ``image0``."""
+
+
+def no_defaults(cameras: tuple[str, ...]) -> Mapping[str, str]:
+    """Leave the inputs at ``~/input/...``."""
+    return {}
 
 
 def load_pipeline(config: NodeConfig) -> Pipeline:
@@ -53,11 +60,13 @@ class DetectorNode(LifecycleNode):
         failure: Why it could not be configured, in one line; empty otherwise.
     """
 
-    def __init__(self, load: PipelineLoader = load_pipeline, **node_arguments: Any) -> None:
+    def __init__(self, load: PipelineLoader = load_pipeline,
+                 default_topics: DefaultTopics = no_defaults, **node_arguments: Any) -> None:
         """Declare the parameters.
 
         Args:
             load: Makes the pipeline.
+            default_topics: Gives the topics of inputs that are not remapped, see `Inputs`.
             node_arguments: As `rclpy.node.Node` takes them, without the name.
 
         Raises:
@@ -65,17 +74,19 @@ class DetectorNode(LifecycleNode):
         """
         super().__init__("detector", **node_arguments)
         self._load = load
+        self._default_topics = default_topics
         self._pipeline: Pipeline | None = None
         self._outputs: Outputs | None = None
         self._tf_listener: TransformListener | None = None
         self._loop: DetectionLoop | None = None
         self.failure = ""
-        self.parameters = NodeParameters(self)
         self._tf_buffer = Buffer()
         self._jumps = self.get_clock().create_jump_callback(
             JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1),
                           on_clock_change=True),
             post_callback=lambda _: self._tf_buffer.clear())
+        # Last: rclpy destroys the node when a value does not fit, and must find all of the above.
+        self.parameters = NodeParameters(self)
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the network; FAILURE, and one line in the log, where that is not possible."""
@@ -102,7 +113,8 @@ class DetectorNode(LifecycleNode):
         try:
             self._loop = DetectionLoop(
                 self, self.parameters.config, self._pipeline, lambda: self.parameters.controls,
-                self._outputs, self._tf_buffer)
+                self._outputs, self._tf_buffer,
+                self._default_topics(self.parameters.config.cameras))
         except Exception:  # rclpy would swallow it
             self.get_logger().error(traceback.format_exc().rstrip())
             return TransitionCallbackReturn.ERROR
@@ -153,12 +165,14 @@ class DetectorNode(LifecycleNode):
         self._pipeline = None
 
 
-def run(arguments: Sequence[str] | None = None, load: PipelineLoader = load_pipeline) -> int:
+def run(arguments: Sequence[str] | None = None, load: PipelineLoader = load_pipeline,
+        default_topics: DefaultTopics = no_defaults) -> int:
     """Run the node until SIGINT or SIGTERM.
 
     Args:
         arguments: With ``--ros-args``; None takes the process's.
         load: Makes the pipeline.
+        default_topics: Gives the topics of inputs that are not remapped.
 
     Returns:
         0.
@@ -179,7 +193,7 @@ def run(arguments: Sequence[str] | None = None, load: PipelineLoader = load_pipe
     except RuntimeError as error:  # a remapping rule or a file of parameters that does not parse
         raise ValueError(f"ROS arguments do not fit: {error}") from None
     try:
-        node = DetectorNode(load)
+        node = DetectorNode(load, default_topics)
         try:
             _start(node)
             _spin(node, stop)

@@ -91,5 +91,5 @@ def test_a_transform():
 
 @pytest.mark.parametrize("values", [(0.0,) * 7, (np.nan, 0, 0, 0, 0, 0, 1.0)])
 def test_a_transform_without_sense_is_refused(values):
-    with pytest.raises(ValueError, match="quaternion|finite"):
+    with pytest.raises(ValueError, match=r"quaternion|finite"):
         matrix_from_message(transform(*values))

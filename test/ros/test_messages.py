@@ -3,8 +3,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-pytest.importorskip("vision_msgs")
-
 from aqr_perception.geometry import rigid
 from aqr_perception.geometry.boxes import Boxes3D
 from aqr_perception.ros.conversions import (
@@ -65,7 +63,7 @@ def test_the_message_keeps_the_conventions():
 def test_an_unknown_class_is_named():
     message = detections_to_message(detections(2))
     message.detections[1].results[0].hypothesis.class_id = "dragon"
-    with pytest.raises(ValueError, match="detection 1 .*'dragon'"):
+    with pytest.raises(ValueError, match=r"detection 1 .*'dragon'"):
         detections_from_message(message)
     message.detections[0].results = []
     with pytest.raises(ValueError, match="detection 0"):

@@ -85,7 +85,8 @@ def test_a_missing_intensity_is_zero_and_said():
     np.testing.assert_array_equal(cloud_from_message(message), [[1, 2, 3, 0, 0]])
     assert "'intensity'" in cloud_note(message)
     assert "x, y, z" in cloud_note(message)
-    named = cloud_message({"x": [1.0], "y": [2.0], "z": [3.0], "i": [51.0]}, [*XYZI[:3], ("i", "f4")])
+    named = cloud_message({"x": [1.0], "y": [2.0], "z": [3.0], "i": [51.0]},
+                          [*XYZI[:3], ("i", "f4")])
     assert cloud_from_message(named, intensity_field="i")[0, 3] == np.float32(0.2)
     assert cloud_note(named, "i") == ""
 
