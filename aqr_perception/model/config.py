@@ -197,12 +197,12 @@ def tiny() -> DetectorConfig:
     """For a CPU: pillars, small images, 128 channels; the weights that ship are of this one."""
     return DetectorConfig(
         name="tiny",
-        image=ImageConfig(backbone="small", width=352, height=128, channels=(16, 32, 64, 96, 128),
+        image=ImageConfig(backbone="small", width=352, height=128, channels=(32, 48, 96, 128),
                           area=True, frozen_norm=False),
         lidar=LidarConfig(encoder="pillars", voxel_size=(0.6, 0.6, 8.0),
-                          grid=(1, 180, 180), sparse_channels=(48,),
+                          grid=(1, 180, 180), sparse_channels=(32,),
                           trunk_channels=(48, 96), trunk_layers=(2, 2), neck_channels=64,
-                          stride=2, shared_kernel=1, max_tokens=1536,
+                          stride=2, shared_kernel=1, max_tokens=1280,
                           intensity_scale=1.0),
         decoder=DecoderConfig(channels=128, heads=4, layers=3, feedforward=256, queries=256,
                               head_channels=32, position="fourier", refine=True,

@@ -118,6 +118,7 @@ class Decoder(nn.Module):
         state = router.start(trace.scene)
         gain_bias = None if selection.unbiased else sensor_bias(memory, batch.gains)
         places = self.locality.keys(memory, cameras) if self.locality else None
+        unchanged = chosen_tokens(memory)
         target = torch.zeros_like(trace.positions)
         for number, layer in enumerate(self.layers):
             attended, routing = router.route(number, target, trace.references, state)
@@ -125,8 +126,8 @@ class Decoder(nn.Module):
             if self.locality is not None and places is not None:
                 near = self.locality.columns(number, trace.references, cameras, places)
                 bias = replace(bias, columns=(*bias.columns, near))
-            values, positions, bias = chosen_tokens(attended, bias)
-            target, mass = layer(target, trace.positions, values + positions, values, bias,
+            keys, values = unchanged if attended is memory else chosen_tokens(attended)
+            target, mass = layer(target, trace.positions, keys, values, chosen_bias(memory, bias),
                                  queries.blocked)
             if mass is not None:
                 router.observe(number, mass, state)
@@ -217,21 +218,22 @@ def routing_bias(routing: Routing | None, gain_bias: Tensor | None, sensors: int
     return Bias(tuple(columns), window, groups)
 
 
-def chosen_tokens(memory: Memory, bias: Bias) -> tuple[Tensor, Tensor, Bias]:
-    """Keep what attention is to look at: tokens (B, K, C), positions (B, K, C), and their bias.
+def chosen_tokens(memory: Memory) -> tuple[Tensor, Tensor]:
+    """Keys (B, K, C) and values (B, K, C) that attention is to look at."""
+    keys = memory.tokens + memory.positions
+    return _chosen(keys, memory.chosen), _chosen(memory.tokens, memory.chosen)
 
-    A window of biases names tokens by their number, so with one all of them stay.
-    """
-    if memory.chosen is None or bias.window is not None:
-        return memory.tokens, memory.positions, bias
-    index = memory.chosen[..., None]
 
-    def take(x: Tensor) -> Tensor:
-        return x.gather(1, index.expand(-1, -1, x.shape[-1]))
+def chosen_bias(memory: Memory, bias: Bias) -> Bias:
+    """The bias of those tokens."""
+    columns = tuple(Columns(one.queries, _chosen(one.keys, memory.chosen)) for one in bias.columns)
+    groups = None if bias.groups is None else _chosen(bias.groups, memory.chosen)
+    return Bias(columns, bias.window, groups)
 
-    columns = tuple(Columns(one.queries, take(one.keys)) for one in bias.columns)
-    groups = None if bias.groups is None else take(bias.groups)
-    return take(memory.tokens), take(memory.positions), Bias(columns, groups=groups)
+
+def _chosen(x: Tensor, index: Tensor | None) -> Tensor:
+    """(B, T, N) → (B, K, N)."""
+    return x if index is None else x.gather(1, index[..., None].expand(-1, -1, x.shape[-1]))
 
 
 def sensor_bias(memory: Memory, gains: Tensor) -> Tensor:

@@ -139,14 +139,16 @@ class BasicBlock(nn.Module):
 
 
 class SmallTrunk(nn.Module):
-    """A residual network of ten convolutions for small images on a CPU."""
+    """A residual network of ten convolutions for small images on a CPU.
+
+    The first one strides by 4: at higher resolution a map costs more than it tells.
+    """
 
     def __init__(self, channels: Sequence[int]) -> None:
         super().__init__()
-        stem, *stages = channels
-        self.stem = ConvNorm(3, stem, stride=2)
+        entering, *stages = channels
+        self.stem = ConvNorm(3, entering, kernel=7, stride=4)
         self.stages = nn.ModuleList()
-        entering = stem
         for leaving in stages:
             self.stages.append(nn.Sequential(ConvNorm(entering, leaving, stride=2),
                                              BasicBlock(leaving)))
