@@ -5,7 +5,7 @@ from setuptools import find_packages, setup
 NAME = "aqr_perception"
 
 
-def files(folder, pattern="*"):
+def files(folder: str, pattern: str = "*") -> list:
     return sorted(str(path) for path in Path(folder).glob(pattern) if path.is_file())
 
 

@@ -139,7 +139,7 @@ def interpolate(start: Matrix, end: Matrix, fraction: float) -> Matrix:
     return from_translation_quaternion(t0 + fraction * (t1 - t0), quaternion)
 
 
-def check_rigid(dst_from_src: ArrayLike, name: str, tolerance: float = 1e-3) -> Matrix:
+def check_rigid(dst_from_src: ArrayLike | None, name: str, tolerance: float = 1e-3) -> Matrix:
     """Validate a matrix that came from a file or a message.
 
     Args:
@@ -154,7 +154,7 @@ def check_rigid(dst_from_src: ArrayLike, name: str, tolerance: float = 1e-3) -> 
         ValueError: Wrong shape, not finite, or not a rotation (a reflection or a scale).
     """
     try:
-        matrix = np.asarray(dst_from_src, dtype=np.float64)
+        matrix = np.array(dst_from_src, dtype=np.float64)
     except (TypeError, ValueError):
         raise ValueError(f"{name}: expected a 4×4 matrix of numbers") from None
     if matrix.shape != (4, 4):
