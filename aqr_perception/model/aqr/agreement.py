@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from aqr_perception.model.aqr.config import GateConfig
-from aqr_perception.model.aqr.places import bev_coordinates, project, sample
+from aqr_perception.model.aqr.places import bev_coordinates, project, sample, widened
 from aqr_perception.model.aqr.routing import Scene
 
 GROUPS = 8
@@ -86,8 +86,7 @@ class Descriptors(nn.Module):
         """Look at a frame's tokens; nothing flows back into them."""
         memory = scene.memory
         count, views = len(memory.tokens), memory.present.shape[1] - 1
-        tokens = memory.tokens.detach()
-        tokens = tokens.float() if tokens.dtype in (torch.float16, torch.bfloat16) else tokens
+        tokens = widened(memory.tokens.detach())
         cells = memory.bev_shape[0] * memory.bev_shape[1]
         bev = tokens.new_zeros(count, self.narrow, 1, 1)
         if cells:

@@ -7,15 +7,16 @@ window around the query's cell. All layers and heads share it. Nothing of size q
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from aqr_perception.model.aqr.config import AttentionBiasConfig
-from aqr_perception.model.aqr.monitor import report
+from aqr_perception.model.aqr.monitor import mean_mass, report
 from aqr_perception.model.aqr.output import AqrOutput
+from aqr_perception.model.aqr.places import full_precision, widened
 from aqr_perception.model.aqr.routing import Router, Routing, Scene
 from aqr_perception.model.aqr.weight_map.cells import Cells, scene_cells, window_tokens
 from aqr_perception.model.aqr.weight_map.generator import build_generator
@@ -34,6 +35,7 @@ class AttentionBiasState:
     scene: Scene
     weights: Tensor
     routing: Routing
+    mass: list[Tensor] = field(default_factory=list)
 
 
 class AttentionBiasRouter(Router):
@@ -54,9 +56,9 @@ class AttentionBiasRouter(Router):
     def start(self, scene: Scene) -> AttentionBiasState:
         """Generate the weights and the biases of all layers, each query for itself."""
         raw = self.generator(scene, 0, published=self.config.reference)
-        weights = raw.float().tanh() if raw.dtype in (torch.float16, torch.bfloat16) else raw.tanh()
-        return AttentionBiasState(scene, weights, self._routing(scene, weights,
-                                                                scene.reference_points))
+        weights = widened(raw).tanh()
+        return AttentionBiasState(scene, weights,
+                                  self._routing(scene, weights, scene.reference_points))
 
     def route(self, layer: int, target: Tensor, reference_points: Tensor, state: Any
               ) -> tuple[Memory, Routing | None]:
@@ -64,6 +66,10 @@ class AttentionBiasRouter(Router):
         if reference_points is not state.scene.reference_points:
             state.routing = self._routing(state.scene, state.weights, reference_points)
         return state.scene.memory, state.routing
+
+    def observe(self, layer: int, mass: Tensor, state: Any) -> None:
+        """Keep where the attention went."""
+        state.mass.append(mass)
 
     def finish(self, state: Any) -> AqrOutput:
         """Report; a token's factor is the mean of exp(bias) over the matching queries."""
@@ -77,19 +83,20 @@ class AttentionBiasRouter(Router):
         else:
             factor = routing.query_bias[:, first:].exp().mean(1)[:, memory.token_sensor]
         return AqrOutput(report(memory, factor, state.weights[:, first:].mean(1),
-                                self.target_band))
+                                self.target_band, mean_mass(state.mass, first)))
 
     def _routing(self, scene: Scene, weights: Tensor, reference_points: Tensor) -> Routing:
         """Biases of the queries at these places."""
         memory = scene.memory
         bias = scaled(weights, self.bias_scale, self.config)
         bias = bias * scene.batch.modulation[:, None].to(bias.dtype)
-        if not self.config.local:
+        if not self.config.local or not memory.tokens.shape[1]:
             cameras = memory.present.shape[1] - 1
             per_sensor = torch.cat([bias[..., :1], bias[..., 1:].expand(-1, -1, cameras)], dim=-1)
             return Routing(memory.token_sensor, query_bias=per_sensor)
-        moved = Scene(**{**vars(scene), "reference_points": reference_points})
-        cells = scene_cells(moved, self.config.reference, 0)
+        with full_precision(reference_points):
+            moved = replace(scene, reference_points=reference_points)
+            cells = scene_cells(moved, self.config.reference, 0)
         window = window_bias(bias, cells, memory.bev_shape, memory.image_shape, self.config)
         return Routing(memory.token_sensor, window=window)
 

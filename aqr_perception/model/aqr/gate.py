@@ -25,14 +25,15 @@ from aqr_perception.model.aqr.evidence import (
     TokenEvidence,
     gather,
 )
-from aqr_perception.model.aqr.monitor import report
+from aqr_perception.model.aqr.monitor import mean_mass, report
 from aqr_perception.model.aqr.output import AqrOutput, Contrast, GateLabels, GateLogits
+from aqr_perception.model.aqr.places import full_precision
 from aqr_perception.model.aqr.routing import Router, Routing, Scene
 from aqr_perception.model.aqr.temporal import TemporalMemory, remember
 from aqr_perception.model.attention import EXCLUDED
 from aqr_perception.model.memory import Memory
 
-INITIAL_SPREAD = 1e-4
+INITIAL_SPREAD = 1e-5
 """Standard deviation of the last layers' weights at the start: no effect, but a gradient."""
 
 
@@ -101,7 +102,7 @@ class GateRouter(Router):
 
     def start(self, scene: Scene) -> GateState:
         """Collect the evidence that all queries and layers share."""
-        with torch.autocast(scene.reference_points.device.type, enabled=False):
+        with full_precision(scene.reference_points):
             if not self.config.learned:
                 kind = [0, *[1] * (scene.memory.present.shape[1] - 1)]
                 logits = self.constant[kind].expand(len(scene.memory.present), -1)
@@ -132,7 +133,7 @@ class GateRouter(Router):
               ) -> tuple[Memory, Routing | None]:
         """Bias the attention of one layer."""
         memory = state.scene.memory
-        with torch.autocast(target.device.type, enabled=False):
+        with full_precision(target):
             per_query = self._query_logits(layer, target, reference_points, state)
             query_bias = self._query_bias(per_query, state, target.shape[1])
             token_bias = self._token_bias(layer, state)
@@ -140,6 +141,10 @@ class GateRouter(Router):
         if token_bias is not None:
             state.token_bias.append(token_bias)
         return memory, Routing(memory.token_sensor, query_bias, token_bias)
+
+    def observe(self, layer: int, mass: Tensor, state: Any) -> None:
+        """Keep where the attention went."""
+        state.mass.append(mass)
 
     def finish(self, state: Any) -> AqrOutput:
         """Report, logits for the supervision, and the memory for the next frame."""
@@ -150,9 +155,8 @@ class GateRouter(Router):
             factor = factor * torch.stack(state.token_bias).exp().mean(0)
         there = memory.present.to(kept.dtype)
         cameras = (kept * there)[:, 1:].sum(1) / there[:, 1:].sum(1).clamp(min=1.0)
-        mass = torch.stack(state.mass).mean(0)[:, first:].mean(1) if state.mass else None
         summary = report(memory, factor, torch.stack([(kept * there)[:, 0], cameras], dim=1),
-                         self.target_band, mass, kept)
+                         self.target_band, mean_mass(state.mass, first), kept)
         logits = GateLogits(
             state.frame_logits if self.config.frame else None,
             torch.stack(state.query_logits)[:, :, first:] if state.query_logits else None,

@@ -81,6 +81,11 @@ def report(memory: Memory, factor: Tensor, mean_weight: Tensor, band: tuple[floa
         mean_gate=unknown if mean_gate is None else mean_gate.detach())
 
 
+def mean_mass(masses: list[Tensor], first: int) -> Tensor | None:
+    """(B, S) mean over layers and over the queries from number ``first`` on, of (B, Q, S) each."""
+    return torch.stack(masses)[:, :, first:].mean((0, 2)) if masses else None
+
+
 class BandCounter:
     """Share of frames whose relative change lies outside the target band, over a run."""
 

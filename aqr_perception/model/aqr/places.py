@@ -34,6 +34,16 @@ class Places:
     visible: Tensor
 
 
+def full_precision(like: Tensor) -> torch.autocast:
+    """Context in which geometry is computed: half precision would move a query by cells."""
+    return torch.autocast(like.device.type, enabled=False)
+
+
+def widened(tensor: Tensor) -> Tensor:
+    """A tensor in single precision at least."""
+    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
+
+
 def metres(reference_points: Tensor, detection_range: tuple[float, ...]) -> Tensor:
     """(..., 3) in [0, 1] of the detection range → (..., 3) [m] in the model frame."""
     span = reference_points.new_tensor(detection_range)

@@ -14,7 +14,6 @@ from typing import Any
 from torch import Tensor, nn
 
 from aqr_perception.model.aqr.window import WindowBias
-from aqr_perception.model.aqr.window import WindowBias
 from aqr_perception.model.memory import Memory
 from aqr_perception.types import Batch
 

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from aqr_perception.model.aqr.places import widened
 from aqr_perception.model.aqr.routing import Scene
 
 NARROW, WIDE = 5, 15
@@ -49,9 +50,7 @@ def pixel_statistics(images: Tensor) -> Tensor:
     Returns:
         (B, V, 3) mean, standard deviation, mean absolute difference of neighbouring pixels.
     """
-    grey = images[:, :, 1, ::PIXEL_STRIDE]
-    if grey.dtype in (torch.float16, torch.bfloat16):
-        grey = grey.float()
+    grey = widened(images[:, :, 1, ::PIXEL_STRIDE])
     spread, mean = torch.std_mean(grey, dim=(-2, -1), unbiased=False)
     sharpness = (grey[..., 1:] - grey[..., :-1]).abs().mean((-2, -1))
     return torch.stack([mean, spread, sharpness], dim=-1)

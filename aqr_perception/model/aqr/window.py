@@ -40,6 +40,20 @@ class WindowBias:
     bias: Tensor
     real: Tensor
 
+    def among(self, chosen: Tensor, tokens: int) -> WindowBias:
+        """The same, where only some of the tokens are there.
+
+        Args:
+            chosen: (B, K) int64 numbers of those, which become 0 to K - 1.
+            tokens: T, how many there were.
+        """
+        number = torch.full((len(chosen), tokens), -1, device=chosen.device)
+        number = number.scatter(1, chosen, torch.arange(
+            chosen.shape[1], device=chosen.device).expand_as(chosen))
+        index = number.gather(1, self.index.flatten(1)).view_as(self.index)
+        real = self.real & (index >= 0)
+        return WindowBias(index.clamp(min=0), self.bias * real, real)
+
 
 def attend(query: Tensor, key: Tensor, value: Tensor, window: WindowBias) -> Tensor:
     """Scaled dot-product attention with scale 1 and a bias in windows.

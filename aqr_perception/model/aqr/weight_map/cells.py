@@ -78,7 +78,7 @@ def published_cells(reference_points: Tensor, image_from_model: Tensor,
 
 def scene_cells(scene: Scene, published: bool, first: int) -> Cells:
     """Either kind, of the queries from number ``first`` on."""
-    if not published:
+    if not published or not scene.memory.views:
         return nearest_cells(scene, locate(scene, first))
     cameras = cameras_of(scene)
     blind = cameras.new_zeros(4, 4)  # projects everything to pixel -1, where nothing is seen

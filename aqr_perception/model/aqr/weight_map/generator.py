@@ -11,12 +11,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from aqr_perception.model.aqr.config import GeneratorConfig
-from aqr_perception.model.aqr.places import locate, sample
+from aqr_perception.model.aqr.places import full_precision, locate, sample
 from aqr_perception.model.aqr.routing import Scene
 from aqr_perception.model.aqr.weight_map.cells import Cells, odd_window, scene_cells, window_tokens
 from aqr_perception.model.memory import Memory
 
-INITIAL_SPREAD = 1e-6
+INITIAL_SPREAD = 1e-7
 """Standard deviation of the last layer at the start: the output is neutral, the gradient is not."""
 
 _BLOCKED = -1e9
@@ -114,11 +114,14 @@ class WindowGenerator(nn.Module):
             (B, Q, 2) LiDAR, cameras, before they are brought into a range.
         """
         window = None
-        if self.config.kind == "local_window":
-            window = self.window(scene_cells(scene, published, first), scene.memory, published)
+        layers = self.layers if scene.memory.tokens.shape[1] else ()  # nothing to look at
+        if layers and self.config.kind == "local_window":
+            with full_precision(scene.reference_points):
+                cells = scene_cells(scene, published, first)
+            window = self.window(cells, scene.memory, published)
         position = scene.query_positions[:, first:]
         content = torch.zeros_like(position)
-        for layer in self.layers:
+        for layer in layers:
             content = layer(content, position, scene.memory, window)
         return self.predictor(self.norm(content))
 
@@ -150,7 +153,8 @@ class MlpGenerator(nn.Module):
     def forward(self, scene: Scene, first: int, published: bool = False) -> Tensor:
         """See `WindowGenerator.forward`; the published code has no MLP, so both ways are one."""
         memory = scene.memory
-        places = locate(scene, first)
+        with full_precision(scene.reference_points):
+            places = locate(scene, first)
         hidden = self.position(scene.query_positions[:, first:])
         if all(memory.bev_shape):
             lidar = sample(memory.bev.permute(0, 3, 1, 2), places.bev)

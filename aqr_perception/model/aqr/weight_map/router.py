@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from aqr_perception.model.aqr.config import WeightMapConfig
-from aqr_perception.model.aqr.monitor import report
+from aqr_perception.model.aqr.monitor import mean_mass, report
 from aqr_perception.model.aqr.output import AqrOutput
-from aqr_perception.model.aqr.places import locate, to_cells
+from aqr_perception.model.aqr.places import full_precision, locate, to_cells, widened
 from aqr_perception.model.aqr.routing import Router, Routing, Scene
 from aqr_perception.model.aqr.weight_map import published
 from aqr_perception.model.aqr.weight_map.cells import Cells, scene_cells
@@ -38,7 +38,7 @@ class WeightMapState:
     scene: Scene
     weights: Tensor
     cells: Cells | None
-    factor: Tensor
+    factor: Tensor = field(default_factory=lambda: torch.ones(()))
     mass: list[Tensor] = field(default_factory=list)
 
 
@@ -76,16 +76,15 @@ class WeightMapRouter(Router):
     def start(self, scene: Scene) -> WeightMapState:
         """Generate the weights (denoising queries left out) and the first layer's factors."""
         first = 0 if self.config.reference else scene.denoising
-        raw = self.generator(scene, first, published=self.config.reference)
-        if self.config.reference:
-            weights, cells = raw.tanh().detach(), scene_cells(scene, True, first)
-        else:
-            weights, cells = bounded(raw, self.config.renderer.max_weight_clamp), None
-        state = WeightMapState(scene, weights, cells, raw.new_ones(()))
-        if self.config.reference:
-            state.factor = self._published_factor(state)
-        else:
-            state.factor = self._factor(state, scene.reference_points, None)
+        raw = widened(self.generator(scene, first, published=self.config.reference))
+        with full_precision(raw):
+            if self.config.reference:
+                state = WeightMapState(scene, raw.tanh().detach(), scene_cells(scene, True, first))
+                state.factor = self._published_factor(state)
+            else:
+                weights = bounded(raw, self.config.renderer.max_weight_clamp)
+                state = WeightMapState(scene, weights, None)
+                state.factor = self._factor(state, scene.reference_points, None)
         return state
 
     def route(self, layer: int, target: Tensor, reference_points: Tensor, state: Any
@@ -97,14 +96,23 @@ class WeightMapRouter(Router):
             if self.needs_prediction:
                 with torch.no_grad():
                     predicted = state.scene.predict(layer - 1, target)
-            state.factor = self._factor(state, reference_points, predicted)
+            with full_precision(state.weights):
+                state.factor = self._factor(state, reference_points, predicted)
         memory = state.scene.memory
-        return replace(memory, tokens=memory.tokens * state.factor[..., None]), None
+        tokens = memory.tokens * state.factor[..., None].to(memory.tokens.dtype)
+        no_bias = torch.zeros_like(state.factor).detach()  # so that the decoder tells the mass
+        return replace(memory, tokens=tokens), Routing(memory.token_sensor, token_bias=no_bias)
+
+    def observe(self, layer: int, mass: Tensor, state: Any) -> None:
+        """Keep where the attention went."""
+        state.mass.append(mass)
 
     def finish(self, state: Any) -> AqrOutput:
         """Report."""
-        return AqrOutput(report(state.scene.memory, state.factor, state.weights.mean(1),
-                                self.target_band))
+        matching = 0 if not self.config.reference else state.scene.denoising
+        return AqrOutput(report(
+            state.scene.memory, state.factor, state.weights[:, matching:].mean(1),
+            self.target_band, mean_mass(state.mass, state.scene.denoising)))
 
     def _factor(self, state: WeightMapState, reference_points: Tensor,
                 predicted: tuple[Tensor, Tensor] | None) -> Tensor:
@@ -150,7 +158,7 @@ class WeightMapRouter(Router):
         assert state.cells is not None
         modulate = published.PublishedModulator(modulator.modulation, normalize=False,
                                                 residual_weight=modulator.residual_weight)
-        parts = []
+        parts = [(state.weights.new_ones(len(state.weights), 0), 0, True)]
         if all(memory.bev_shape):
             maps = published.render_bev(config, state.weights[..., 0], state.cells.bev,
                                         *memory.bev_shape)

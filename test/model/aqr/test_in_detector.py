@@ -1,0 +1,220 @@
+"""Every mode inside the whole network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+import pytest
+import torch
+from aqr_scenes import make_batch, ring_of_cameras
+
+from aqr_perception.model.aqr.config import (AqrConfig, AttentionBiasConfig, GateConfig,
+                                             GeneratorConfig, ModulatorConfig, RendererConfig,
+                                             WeightMapConfig)
+from aqr_perception.model.config import DecoderConfig, DetectorConfig, ImageConfig, LidarConfig
+from aqr_perception.model.detector import Detector
+from aqr_perception.types import Batch
+
+VIEWS, SIZE = 3, (64, 96)
+GENERATOR = GeneratorConfig(heads=2, feedforward=32)
+MAPS = WeightMapConfig(generator=GENERATOR, renderer=RendererConfig(learnable_sigma=True),
+                       modulator=ModulatorConfig(class_residual_weight={"car": 0.5},
+                                                 size_adaptive=True))
+TRAINABLE = {
+    "gate": AqrConfig(mode="gate"),
+    "weight_map": AqrConfig(mode="weight_map", weight_map=MAPS),
+    "weight_map_mlp": AqrConfig(mode="weight_map", weight_map=replace(
+        MAPS, generator=GeneratorConfig(kind="mlp"))),
+    "attention_bias": AqrConfig(mode="attention_bias", attention_bias=AttentionBiasConfig(
+        generator=GENERATOR, window=4)),
+}
+EVERY = {
+    **TRAINABLE,
+    "reference_maps": AqrConfig(mode="weight_map", weight_map=WeightMapConfig(
+        generator=GENERATOR, reference=True)),
+    "reference_bias": AqrConfig(mode="attention_bias", attention_bias=AttentionBiasConfig(
+        generator=GENERATOR, window=4, reference=True)),
+    "global_bias": AqrConfig(mode="attention_bias", attention_bias=AttentionBiasConfig(
+        generator=GENERATOR, local=False, reference=True)),
+    "constant": AqrConfig(mode="gate", gate=GateConfig(learned=False)),
+}
+each_trainable = pytest.mark.parametrize("aqr", TRAINABLE.values(), ids=TRAINABLE)
+each_mode = pytest.mark.parametrize("aqr", EVERY.values(), ids=EVERY)
+
+
+def config(aqr: AqrConfig, **decoder) -> DetectorConfig:
+    return DetectorConfig(
+        name="test",
+        image=ImageConfig("small", width=SIZE[1], height=SIZE[0], channels=(8, 8, 16, 16),
+                          frozen_norm=False),
+        lidar=LidarConfig("pillars", (3.0, 3.0, 8.0), (1, 36, 36), (8,), (16, 16), (1, 1), 16, 1,
+                          max_tokens=decoder.pop("max_tokens", 0)),
+        decoder=DecoderConfig(channels=32, heads=2, layers=2, feedforward=32, queries=10,
+                              head_channels=16, depth_bins=4, **{"dropout": 0.0, **decoder}),
+        aqr=aqr)
+
+
+def detector(aqr: AqrConfig, seed: int = 0, trained: bool = False, **decoder) -> Detector:
+    """A network with random weights; ``trained`` moves AQR away from its neutral start."""
+    torch.manual_seed(seed)
+    made = Detector(config(aqr, **decoder)).eval()
+    if trained:
+        for parameter in made.decoder.router.parameters():
+            with torch.no_grad():
+                parameter.add_(torch.randn_like(parameter) * 0.3)
+    return made
+
+
+def without_aqr(made: Detector) -> Detector:
+    plain = Detector(replace(made.config, aqr=AqrConfig(mode="off"))).eval()
+    state = {name: value for name, value in made.state_dict().items() if ".router." not in name}
+    plain.load_state_dict(state)
+    return plain
+
+
+def batch(count: int = 2, **changes) -> Batch:
+    return make_batch(ring_of_cameras(count, VIEWS, SIZE), SIZE, **changes)
+
+
+@dataclass
+class Copies:
+    """Denoising queries: reference points anywhere, one group."""
+
+    reference_points: torch.Tensor
+    blocked: torch.Tensor
+
+
+def copies(count: int, seed: int) -> Copies:
+    generator = torch.Generator().manual_seed(seed)
+    blocked = torch.zeros(14, 14, dtype=torch.bool)
+    blocked[4:, :4] = True
+    return Copies(torch.rand(count, 4, 3, generator=generator), blocked)
+
+
+def close(first, second, tolerance=1e-5):
+    for part in ("logits", "boxes"):  # boxes reach 60 m, where single precision ends at 4e-6
+        torch.testing.assert_close(getattr(first, part), getattr(second, part), rtol=2e-6,
+                                   atol=tolerance)
+
+
+@each_trainable
+@pytest.mark.parametrize("tokens", [0, 200])
+def test_starts_as_the_network_without_it(aqr, tokens):
+    made = detector(aqr, max_tokens=tokens)
+    close(made(batch()), without_aqr(made)(batch()))
+
+
+@each_mode
+def test_no_say_means_no_change(aqr):
+    made = detector(aqr, trained=True)
+    plain = without_aqr(made)(batch())
+    close(made(batch(modulation=torch.zeros(2, 2))), plain)
+    assert (made(batch()).logits - plain.logits).abs().max() > 1e-4
+
+
+@each_mode
+def test_say_is_taken_from_one_frame_at_a_time(aqr):
+    made = detector(aqr, trained=True)
+    mixed = made(batch(modulation=torch.tensor([[0.0, 0.0], [1.0, 1.0]])))
+    torch.testing.assert_close(mixed.logits[:, 0], without_aqr(made)(batch()).logits[:, 0],
+                               rtol=0, atol=1e-5)
+    torch.testing.assert_close(mixed.logits[:, 1], made(batch()).logits[:, 1], rtol=0, atol=1e-5)
+
+
+@each_mode
+@pytest.mark.parametrize("refine", [False, True])
+def test_learns_in_every_part_at_the_first_step(aqr, refine):
+    made = detector(aqr, refine=refine).train()
+    history = made(batch()).aqr.history
+    output = made(batch(), copies(2, 0), history)
+    loss = output.logits.square().sum() + output.boxes.square().sum()
+    if output.aqr.contrast is not None:
+        loss = loss + output.aqr.contrast.similarity.sum()
+    loss.backward()
+    # The first layer's queries hold zeros; a map that is neutral everywhere has no width.
+    still = ("query_content.0.weight", "renderer.log_sigma")
+    silent = [name for name, parameter in made.decoder.router.named_parameters()
+              if parameter.requires_grad and name not in still
+              and (parameter.grad is None or not parameter.grad.abs().max() > 0)]
+    if aqr.mode == "weight_map" and aqr.weight_map.reference:
+        assert len(silent) == len(list(made.decoder.router.generator.parameters()))
+    else:
+        assert silent == []
+
+
+@each_trainable
+def test_denoising_queries_change_nothing_for_the_others(aqr):
+    made = detector(aqr, trained=True)
+    plain = made(batch())
+    for seed in (0, 1):
+        close(made(batch(), copies(2, seed)), plain)
+
+
+def test_denoising_queries_leak_through_the_published_maps():
+    made = detector(EVERY["reference_maps"], trained=True)
+    plain, leaked = made(batch()), made(batch(), copies(2, 0))
+    assert (plain.logits - leaked.logits).abs().max() > 1e-3
+
+
+@each_mode
+def test_a_frame_does_not_depend_on_the_others(aqr):
+    made = detector(aqr, trained=True)
+    both = batch()
+    for b in range(2):
+        kept = both.point_frame == b
+        parts = {field.name: getattr(both, field.name)[b:b + 1] for field in fields(Batch)
+                 if field.name not in ("points", "point_frame")}
+        alone = Batch(points=both.points[kept], point_frame=torch.zeros(int(kept.sum())).long(),
+                      **parts)
+        torch.testing.assert_close(made(alone).logits[:, 0], made(both).logits[:, b], rtol=0,
+                                   atol=1e-4)
+
+
+@each_trainable
+def test_the_order_of_the_cameras_does_not_matter(aqr):
+    made = detector(aqr, trained=True)
+    first = batch()
+    order = [2, 0, 1]
+    sensors = [0, *(1 + view for view in order)]
+    turned = replace(first, images=first.images[:, order],
+                     image_from_lidar=first.image_from_lidar[:, order],
+                     camera_present=first.camera_present[:, order],
+                     gains=first.gains[:, sensors], ages=first.ages[:, sensors])
+    one, other = made(first), made(turned)
+    close(one, other, 1e-4)
+    close(made(first, history=one.aqr.history), made(turned, history=other.aqr.history), 1e-4)
+
+
+@each_mode
+def test_any_sensors_may_be_absent(aqr):
+    made = detector(aqr, trained=True)
+    for present in ([1, 0, 0, 0], [0, 1, 1, 1], [0, 0, 1, 0], [1, 1, 0, 1], [0, 0, 0, 0]):
+        there = torch.tensor([present, [1, 1, 1, 1]], dtype=torch.bool)
+        for chosen in (there, there[:1]):
+            output = made(batch(len(chosen), present=chosen))
+            assert torch.isfinite(output.logits).all()
+            assert torch.isfinite(output.boxes).all()
+            report = output.aqr.report
+            assert torch.isfinite(report.relative_change).all()
+            assert torch.isfinite(report.mean_weight).all()
+
+
+@each_mode
+def test_the_report_says_where_the_attention_went(aqr):
+    made = detector(aqr, trained=True)
+    present = torch.tensor([[1, 1, 0, 1], [1, 1, 1, 1]], dtype=torch.bool)
+    mass = made(batch(present=present)).aqr.report.mass
+    torch.testing.assert_close(mass.sum(1), torch.ones(2), rtol=0, atol=1e-4)
+    assert mass[0, 2] == 0
+    assert (mass[present] > 0).all()
+
+
+@pytest.mark.parametrize("aqr", [TRAINABLE["gate"], TRAINABLE["weight_map"],
+                                 TRAINABLE["attention_bias"]])
+def test_runs_in_half_precision(aqr):
+    made = detector(aqr, trained=True)
+    exact = made(batch()).logits
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        half = made(batch()).logits
+    assert torch.isfinite(half).all()
+    assert (half.float() - exact).abs().max() < 0.3
