@@ -1,0 +1,249 @@
+"""Frame directories → messages, serialised, in the order of their stamps. Needs no rclpy.
+
+Definitions come with the `rosbags` library, those of vision_msgs from the installed package, so
+that the hashes in a bag are the ones that talk to a vehicle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+from rosbags.typesys.store import Typestore
+
+from aqr_perception.geometry import rigid
+from aqr_perception.recordings.boxes_file import read_annotations
+from aqr_perception.recordings.frame_directory import (
+    CameraRecord,
+    FrameRecord,
+    decode_image,
+    read_image_file,
+    read_raw_points,
+    read_record,
+)
+from aqr_perception.ros import topics
+from aqr_perception.ros.recorded import SerializedMessage
+from aqr_perception.types import CLASS_NAMES, Annotations
+
+POINT_FLOAT32 = 7
+
+
+@lru_cache(maxsize=1)
+def typestore() -> Typestore:
+    """Message types of ROS 2 with those of vision_msgs.
+
+    Raises:
+        ValueError: vision_msgs is not installed.
+    """
+    store = get_typestore(Stores.ROS2_KILTED)
+    try:
+        share = Path(get_package_share_directory("vision_msgs"))
+    except PackageNotFoundError:
+        raise ValueError("the ROS package vision_msgs is not installed; install it, or run "
+                         "scripts/bootstrap") from None
+    types: dict[str, Any] = {}
+    for path in sorted((share / "msg").glob("*.msg")):
+        types |= get_types_from_msg(path.read_text(encoding="utf-8"),
+                                    f"vision_msgs/msg/{path.stem}")
+    store.register({name: definition for name, definition in types.items()
+                    if name not in store.fielddefs})
+    return store
+
+
+class FrameMessages:
+    """The messages of frame directories.
+
+    Args:
+        folders: Frame directories, oldest first.
+        compressed: CompressedImage with the files' own bytes instead of Image.
+
+    Attributes:
+        types: Message type by topic.
+    """
+
+    def __init__(self, folders: Sequence[Path], compressed: bool) -> None:
+        self.folders = list(folders)
+        self.compressed = compressed
+        self.types = self._types(read_record(folders[0]))
+
+    def __iter__(self) -> Iterator[SerializedMessage]:
+        """All messages, frame by frame, ordered by stamp within a frame.
+
+        Raises:
+            OSError: A file is not there.
+            ValueError: A file is damaged, or a later frame has other sensors than the first.
+        """
+        for index, folder in enumerate(self.folders):
+            record = read_record(folder)
+            if self._types(record) != self.types:
+                raise ValueError(f"{folder}: has other cameras than {self.folders[0]}; expected "
+                                 "frames of one rig")
+            messages = [message for message in self._messages(record, first=index == 0)
+                        if message.topic in self.types]
+            yield from sorted(messages, key=lambda message: message.stamp_ns)
+
+    def _types(self, record: FrameRecord) -> dict[str, str]:
+        found = {topics.TF_STATIC: "tf2_msgs/msg/TFMessage",
+                 topics.points_topic(): "sensor_msgs/msg/PointCloud2"}
+        if record.lidar.world_from_ego is not None:
+            found[topics.TF] = "tf2_msgs/msg/TFMessage"
+        for camera in record.cameras:
+            found[topics.camera_info_topic(camera.name)] = "sensor_msgs/msg/CameraInfo"
+            if self.compressed:
+                found[topics.compressed_topic(camera.name)] = "sensor_msgs/msg/CompressedImage"
+            else:
+                found[topics.image_topic(camera.name)] = "sensor_msgs/msg/Image"
+        if read_annotations(record.folder) is not None:
+            found[topics.GROUND_TRUTH] = "vision_msgs/msg/Detection3DArray"
+        return found
+
+    def _messages(self, record: FrameRecord, first: bool) -> Iterator[SerializedMessage]:
+        begin = min([record.lidar.stamp_ns, *(camera.stamp_ns for camera in record.cameras)])
+        if first:
+            yield self._serialised(topics.TF_STATIC, begin, static_transforms(record, begin))
+        for camera in record.cameras:
+            stamp = camera.stamp_ns
+            pose = camera.world_from_ego(record.lidar)
+            if pose is not None:
+                yield self._serialised(topics.TF, stamp, _transforms([odometry(pose, stamp)]))
+            yield self._serialised(topics.camera_info_topic(camera.name), stamp,
+                                   camera_info(camera))
+            data = read_image_file(camera)
+            if self.compressed:
+                yield self._serialised(topics.compressed_topic(camera.name), stamp,
+                                       compressed_image(camera, data))
+            else:
+                yield self._serialised(topics.image_topic(camera.name), stamp, image(camera, data))
+        stamp = record.lidar.stamp_ns
+        if record.lidar.world_from_ego is not None:
+            yield self._serialised(topics.TF, stamp,
+                                   _transforms([odometry(record.lidar.world_from_ego, stamp)]))
+        yield self._serialised(topics.points_topic(), stamp, point_cloud(record))
+        annotations = read_annotations(record.folder)
+        if annotations is not None:
+            yield self._serialised(topics.GROUND_TRUTH, stamp, ground_truth(annotations, stamp))
+
+    def _serialised(self, topic: str, stamp_ns: int, message: Any) -> SerializedMessage:
+        name = message.__msgtype__
+        return SerializedMessage(topic, name, stamp_ns,
+                                 bytes(typestore().serialize_cdr(message, name)))
+
+
+def image(camera: CameraRecord, data: bytes) -> Any:
+    """``sensor_msgs/Image``, bgr8."""
+    pixels = decode_image(camera, data)
+    height, width = pixels.shape[:2]
+    return _new("sensor_msgs/msg/Image", header=_header(camera.stamp_ns, camera.name),
+                height=height, width=width, encoding="bgr8", is_bigendian=0, step=3 * width,
+                data=pixels.reshape(-1))
+
+
+def compressed_image(camera: CameraRecord, data: bytes) -> Any:
+    """``sensor_msgs/CompressedImage`` with the file as it is."""
+    decode_image(camera, data)  # a picture of another size than its calibration is named here
+    kind = "png" if data.startswith(b"\x89PNG") else "jpeg"
+    return _new("sensor_msgs/msg/CompressedImage", header=_header(camera.stamp_ns, camera.name),
+                format=kind, data=np.frombuffer(data, np.uint8))
+
+
+def camera_info(camera: CameraRecord) -> Any:
+    """``sensor_msgs/CameraInfo``: K and distortion; R the identity and P = [K 0]."""
+    lens = camera.camera
+    projection = np.zeros((3, 4))
+    projection[:, :3] = lens.intrinsics
+    distortion = lens.distortion if lens.distortion.size else np.zeros(5)
+    region = _new("sensor_msgs/msg/RegionOfInterest", x_offset=0, y_offset=0, height=0, width=0,
+                  do_rectify=False)
+    return _new("sensor_msgs/msg/CameraInfo", header=_header(camera.stamp_ns, camera.name),
+                height=lens.height, width=lens.width, distortion_model=lens.distortion_model,
+                d=distortion, k=lens.intrinsics.reshape(-1), r=np.eye(3).reshape(-1),
+                p=projection.reshape(-1), binning_x=0, binning_y=0, roi=region)
+
+
+def point_cloud(record: FrameRecord) -> Any:
+    """``sensor_msgs/PointCloud2`` with the file's own columns and values."""
+    rows = np.ascontiguousarray(read_raw_points(record.lidar))
+    fields = [_new("sensor_msgs/msg/PointField", name=name, offset=4 * index,
+                   datatype=POINT_FLOAT32, count=1)
+              for index, name in enumerate(record.lidar.fields)]
+    return _new("sensor_msgs/msg/PointCloud2",
+                header=_header(record.lidar.stamp_ns, topics.LIDAR_FRAME),
+                height=1, width=len(rows), fields=fields, is_bigendian=False,
+                point_step=rows.shape[1] * 4, row_step=rows.nbytes,
+                data=rows.view(np.uint8).reshape(-1), is_dense=bool(np.isfinite(rows).all()))
+
+
+def static_transforms(record: FrameRecord, stamp_ns: int) -> Any:
+    """``tf2_msgs/TFMessage``: where on the car each sensor sits."""
+    on_car = {topics.LIDAR_FRAME: record.lidar.ego_from_lidar}
+    on_car |= {camera.name: camera.ego_from_camera for camera in record.cameras}
+    return _transforms([_transform(pose, topics.BASE_FRAME, name, stamp_ns)
+                        for name, pose in on_car.items()])
+
+
+def odometry(world_from_ego: rigid.Matrix, stamp_ns: int) -> Any:
+    """``geometry_msgs/TransformStamped``: where the car is."""
+    return _transform(world_from_ego, topics.FIXED_FRAME, topics.BASE_FRAME, stamp_ns)
+
+
+def ground_truth(annotations: Annotations, stamp_ns: int) -> Any:
+    """``vision_msgs/Detection3DArray`` of the truth, each with score 1; ids are the tracks'."""
+    header = _header(stamp_ns, topics.LIDAR_FRAME)
+    boxes = annotations.boxes
+    detections = []
+    for i in range(len(boxes)):
+        pose = _new("geometry_msgs/msg/Pose", position=_xyz("Point", boxes.center[i]),
+                    orientation=_quaternion([0, 0, np.sin(boxes.yaw[i] / 2),
+                                             np.cos(boxes.yaw[i] / 2)]))
+        hypothesis = _new("vision_msgs/msg/ObjectHypothesis",
+                          class_id=CLASS_NAMES[annotations.labels[i]], score=1.0)
+        result = _new("vision_msgs/msg/ObjectHypothesisWithPose", hypothesis=hypothesis,
+                      pose=_new("geometry_msgs/msg/PoseWithCovariance", pose=pose,
+                                covariance=np.zeros(36)))
+        track = int(annotations.track_ids[i])
+        detections.append(_new(
+            "vision_msgs/msg/Detection3D", header=header, results=[result],
+            bbox=_new("vision_msgs/msg/BoundingBox3D", center=pose,
+                      size=_xyz("Vector3", boxes.size[i])), id=str(track) if track >= 0 else ""))
+    return _new("vision_msgs/msg/Detection3DArray", header=header, detections=detections)
+
+
+def _new(message_type: str, **values: Any) -> Any:
+    return typestore().types[message_type](**values)
+
+
+def _stamp(stamp_ns: int) -> Any:
+    seconds, nanoseconds = divmod(stamp_ns, 1_000_000_000)
+    return _new("builtin_interfaces/msg/Time", sec=seconds, nanosec=nanoseconds)
+
+
+def _header(stamp_ns: int, frame_id: str) -> Any:
+    return _new("std_msgs/msg/Header", stamp=_stamp(stamp_ns), frame_id=frame_id)
+
+
+def _xyz(kind: str, values: Iterable[float]) -> Any:
+    x, y, z = (float(value) for value in values)
+    return _new(f"geometry_msgs/msg/{kind}", x=x, y=y, z=z)
+
+
+def _quaternion(xyzw: Iterable[float]) -> Any:
+    x, y, z, w = (float(value) for value in xyzw)
+    return _new("geometry_msgs/msg/Quaternion", x=x, y=y, z=z, w=w)
+
+
+def _transform(parent_from_child: rigid.Matrix, parent: str, child: str, stamp_ns: int) -> Any:
+    translation, quaternion = rigid.to_translation_quaternion(parent_from_child)
+    return _new("geometry_msgs/msg/TransformStamped", header=_header(stamp_ns, parent),
+                child_frame_id=child,
+                transform=_new("geometry_msgs/msg/Transform",
+                               translation=_xyz("Vector3", translation),
+                               rotation=_quaternion(quaternion)))
+
+
+def _transforms(transforms: list[Any]) -> Any:
+    return _new("tf2_msgs/msg/TFMessage", transforms=transforms)
