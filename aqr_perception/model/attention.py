@@ -126,7 +126,7 @@ class Attention(nn.Module):
 
 def _appended(q: Tensor, k: Tensor, v: Tensor, bias: Bias) -> tuple[Tensor, Tensor, Tensor]:
     """Append the columns to queries and keys, groups or zeros to values; widths in steps of 8."""
-    batch, heads, count, width = q.shape
+    batch, heads, count, _ = q.shape
     queries, keys, values = [q], [k], [v]
     for columns in bias.columns:
         by_head = columns.queries if columns.queries.ndim == 4 else columns.queries[:, None]

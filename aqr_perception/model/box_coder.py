@@ -10,7 +10,7 @@ from torch import Tensor
 
 from aqr_perception.geometry import rigid
 from aqr_perception.geometry.boxes import Boxes3D
-from aqr_perception.types import Controls, DetectorOutput, Detections, Mounting, SensorFrame
+from aqr_perception.types import Controls, Detections, DetectorOutput, Mounting, SensorFrame
 
 POST_RANGE = (-61.2, -61.2, -10.0, 61.2, 61.2, 10.0)
 """x, y, z from and to [m], model frame: boxes centred outside are dropped (CMT's)."""

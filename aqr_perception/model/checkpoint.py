@@ -53,8 +53,7 @@ def load(path: str | Path, device: torch.device | str = "cpu") -> Detector:
         with safe_open(str(path), framework="pt", device="cpu") as file:
             header = file.metadata() or {}
             config, notes = _read_header(path, header)
-            with torch.device("meta"):
-                detector = Detector(config)
+            detector = untrained(config)
             _check_shapes(path, detector, {name: tuple(file.get_slice(name).get_shape())
                                            for name in file.keys()})  # noqa: SIM118 - not a dict
             tensors = {name: file.get_tensor(name) for name in detector.state_dict()}
@@ -62,8 +61,6 @@ def load(path: str | Path, device: torch.device | str = "cpu") -> Detector:
         raise ValueError(f"{path}: is not a weights file of this package ({error}); published CMT "
                          "files go through import-checkpoint first") from None
     detector.load_state_dict(tensors, assign=True)
-    for parameter in detector.parameters():
-        parameter.requires_grad_(True)
     detector.metadata = notes
     return detector.to(device).eval()
 
@@ -113,4 +110,5 @@ def _check_shapes(path: Path, detector: Detector, shapes: Mapping[str, tuple[int
 
 
 def _some(names: list[str]) -> str:
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "") or "none"
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(names[:5]) + more or "none"

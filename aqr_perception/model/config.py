@@ -105,8 +105,8 @@ class LidarConfig:
             _at_least(f"lidar.{name}", getattr(self, name), 1)
         rows, columns = self.grid[1:]
         if rows % (2 * self.stride) or columns % (2 * self.stride):
-            raise ValueError(f"lidar.grid has {rows} rows and {columns} columns; expected multiples "
-                             f"of twice lidar.stride = {2 * self.stride}")
+            raise ValueError(f"lidar.grid has {rows} rows and {columns} columns; expected "
+                             f"multiples of twice lidar.stride = {2 * self.stride}")
 
     @property
     def bev_shape(self) -> tuple[int, int]:

@@ -153,8 +153,9 @@ class _Trace:
                  batch: Batch, history: object) -> None:
         self.decoder = decoder
         self.cameras = cameras
-        self.references = inverse_sigmoid(queries.reference_points).sigmoid()
-        self.positions = decoder.positions.queries(self.references, cameras)
+        self.references = queries.reference_points
+        self.positions = decoder.positions.queries(
+            inverse_sigmoid(self.references).sigmoid(), cameras)  # learned ones may leave [0, 1]
         self._starts: list[Tensor] = []
         self._states: list[Tensor] = []
         image = decoder.config.image
@@ -228,7 +229,10 @@ def chosen_bias(memory: Memory, bias: Bias) -> Bias:
     """The bias of those tokens."""
     columns = tuple(Columns(one.queries, _chosen(one.keys, memory.chosen)) for one in bias.columns)
     groups = None if bias.groups is None else _chosen(bias.groups, memory.chosen)
-    return Bias(columns, bias.window, groups)
+    window = bias.window
+    if window is not None and memory.chosen is not None:
+        window = window.among(memory.chosen, memory.tokens.shape[1])
+    return Bias(columns, window, groups)
 
 
 def _chosen(x: Tensor, index: Tensor | None) -> Tensor:

@@ -1,8 +1,9 @@
 """The network: CMT (Yan et al., ICCV 2023), with adaptive query routing.
 
-    points → LiDAR trunk ─┐                     ┌─ class
-                          tokens + positions → decoder → head
-    images → image trunk ─┘       queries ──────┘ └─ box
+Points and images each run through a trunk of their own (`tokens`); what comes out lies side by side
+as tokens with positions (`memory`, `position`); learned queries look at all of it, layer by layer,
+with adaptive query routing on the way (`decoder`, `aqr`); a head reads a class and a box off each
+query (`head`), and `box_coder` turns those into detections.
 """
 
 from __future__ import annotations

@@ -41,7 +41,8 @@ class Branch(nn.Module):
         self.out_weight = nn.Parameter(torch.empty(layers, leaving, hidden))
         self.out_bias = nn.Parameter(torch.zeros(layers, leaving))
         for weight in (self.hidden_weight, self.out_weight):
-            nn.init.uniform_(weight, -1 / math.sqrt(weight.shape[2]), 1 / math.sqrt(weight.shape[2]))
+            bound = 1 / math.sqrt(weight.shape[2])
+            nn.init.uniform_(weight, -bound, bound)
 
     def forward(self, states: Tensor, first: int) -> Tensor:
         """(M, N, C) states of layers first..first+M-1 → (M, N, leaving)."""

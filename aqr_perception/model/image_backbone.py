@@ -45,13 +45,12 @@ class ResNet50(nn.Module):
         stem, *stages = channels
         self.conv1 = nn.Conv2d(3, stem, 7, 2, 3, bias=False)
         self.bn1 = nn.BatchNorm2d(stem)
-        entering = stem
-        for number, (blocks, leaving) in enumerate(zip(self.BLOCKS, stages), start=1):
-            stride = 1 if number == 1 else 2
-            self.add_module(f"layer{number}", nn.Sequential(*(
-                Bottleneck(entering if block == 0 else leaving, leaving // 4, leaving,
-                           stride if block == 0 else 1) for block in range(blocks))))
-            entering = leaving
+        self.layer1, self.layer2, self.layer3, self.layer4 = (
+            nn.Sequential(*(Bottleneck(entering if block == 0 else leaving, leaving // 4, leaving,
+                                       2 if block == 0 and number else 1)
+                            for block in range(blocks)))
+            for number, (blocks, entering, leaving) in enumerate(
+                zip(self.BLOCKS, channels, stages)))
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """(N, 3, H, W) → maps of strides 16 and 32."""
@@ -192,7 +191,7 @@ class ImageBranch(nn.Module):
             self.trunk = VoVNet99(config.channels, config.inner_channels)
         else:
             self.trunk = SmallTrunk(config.channels)
-        self.neck = FeaturePyramid(*config.channels[-2:], channels)
+        self.neck = FeaturePyramid(config.channels[-2], config.channels[-1], channels)
         for module in self.trunk.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

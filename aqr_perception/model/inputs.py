@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
 import cv2
 import numpy as np
@@ -115,7 +116,8 @@ def _draw(picture: CameraImage, image: ImageConfig, out: NDArray[np.uint8]) -> P
     """Resize, crop and straighten a picture into ``out`` (H, W, 3); returns the image's camera."""
     source = picture.calibration.camera
     camera, scaled, (left, top) = network_camera(source, image)
-    pixels, halvings = picture.pixels, 0
+    pixels: NDArray[Any] = picture.pixels
+    halvings = 0
     while image.area and pixels.shape[1] >= 2 * scaled[0]:
         pixels, halvings = _halved(pixels), halvings + 1
     if source.is_distorted:
@@ -134,16 +136,16 @@ def _draw(picture: CameraImage, image: ImageConfig, out: NDArray[np.uint8]) -> P
     return camera
 
 
-def _halved(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _halved(pixels: NDArray[Any]) -> NDArray[Any]:
     """Average blocks of 2×2 pixels; an odd last row or column is left out."""
     height, width = pixels.shape[0] // 2, pixels.shape[1] // 2
-    return cv2.resize(pixels[:2 * height, :2 * width], (width, height),  # type: ignore[return-value]
+    return cv2.resize(pixels[:2 * height, :2 * width], (width, height),
                       interpolation=cv2.INTER_AREA)
 
 
 @lru_cache(maxsize=CACHED_MAPS)
 def _straightening_maps(lens: tuple[int, int, bytes, str, bytes], image: ImageConfig,
-                        halvings: int) -> tuple[NDArray[np.int16], NDArray[np.uint16]]:
+                        halvings: int) -> tuple[NDArray[Any], NDArray[Any]]:
     """Where each pixel of the network's image lies in the (halved) distorted picture.
 
     The image's pixels are where `cv2.resize` would put them, centre on centre, so that a weak
@@ -159,7 +161,7 @@ def _straightening_maps(lens: tuple[int, int, bytes, str, bytes], image: ImageCo
     u, v = source.undistort_map(PinholeCamera(image.width, image.height, centered))
     factor = 2 ** halvings
     u, v = (((x + 0.5) / factor - 0.5).astype(np.float32) for x in (u, v))
-    return cv2.convertMaps(u, v, cv2.CV_16SC2)  # type: ignore[return-value]
+    return cv2.convertMaps(u, v, cv2.CV_16SC2)
 
 
 def _normalised(pixels: NDArray[np.uint8], present: NDArray[np.bool_]) -> torch.Tensor:

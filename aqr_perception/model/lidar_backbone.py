@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from aqr_perception.model.config import DetectorConfig, LidarConfig
-from aqr_perception.model.voxelize import Grid, grid_of, pillar_index
+from aqr_perception.model.sparse_conv import from_cells, sparse_stages
+from aqr_perception.model.voxelize import Grid, grid_of, pillar_index, voxel_means
 
 NORM_EPS, NORM_MOMENTUM = 1e-3, 0.01
 """Batch norm of the LiDAR branch, as in SECOND and PointPillars."""
@@ -85,6 +86,37 @@ class PillarEncoder(nn.Module):
         return torch.cat([points * scale, from_mean, from_center, count.log1p() * 0.3], dim=1)
 
 
+class VoxelEncoder(nn.Module):
+    """Means of voxels, sparse 3D convolutions, and the layers of height laid side by side."""
+
+    def __init__(self, config: LidarConfig, grid: Grid) -> None:
+        super().__init__()
+        self.config, self.grid = config, grid
+        self.stages = sparse_stages(5, config.sparse_channels, NORM_EPS, NORM_MOMENTUM)
+
+    def forward(self, points: Tensor, point_frame: Tensor, frames: int) -> Tensor:
+        """Encode points.
+
+        Args:
+            points: (N, 5).
+            point_frame: (N,) their frames.
+            frames: Number of those.
+
+        Returns:
+            (frames, width·layers, rows, columns) at an eighth of the grid; channel c of the height
+            layer z is channel c·layers + z.
+        """
+        with torch.autocast(points.device.type, enabled=False):  # as published: single precision
+            means, coordinates = voxel_means(points, point_frame, frames, self.grid,
+                                             self.config.max_points, self.config.max_voxels)
+            return self.encode(means, coordinates, frames)
+
+    def encode(self, means: Tensor, coordinates: Tensor, frames: int) -> Tensor:
+        """The same from voxels (M, 5) at (M, 4) frame, z, y, x."""
+        cells = from_cells(means, coordinates, self.grid.shape, frames)
+        return self.stages(cells).dense().flatten(1, 2)
+
+
 class Second(nn.ModuleList):
     """Two blocks of 3×3 convolutions, the second at half the resolution (Yan et al., 2018)."""
 
@@ -110,15 +142,15 @@ class Second(nn.ModuleList):
 class SecondNeck(nn.ModuleList):
     """Brings both maps to the resolution of the finer one and concatenates them."""
 
-    def __init__(self, fine: int, coarse: int, leaving: int) -> None:
-        super().__init__([
-            nn.Sequential(nn.Conv2d(fine, leaving, 1, bias=False),
-                          nn.BatchNorm2d(leaving, NORM_EPS, NORM_MOMENTUM), nn.ReLU(inplace=True)),
-            nn.Sequential(nn.ConvTranspose2d(coarse, leaving, 2, 2, bias=False),
-                          nn.BatchNorm2d(leaving, NORM_EPS, NORM_MOMENTUM), nn.ReLU(inplace=True))])
+    def __init__(self, entering: tuple[int, int], leaving: tuple[int, int]) -> None:
+        convs = (nn.Conv2d(entering[0], leaving[0], 1, bias=False),
+                 nn.ConvTranspose2d(entering[1], leaving[1], 2, 2, bias=False))
+        super().__init__(
+            nn.Sequential(conv, nn.BatchNorm2d(width, NORM_EPS, NORM_MOMENTUM),
+                          nn.ReLU(inplace=True)) for conv, width in zip(convs, leaving))
 
     def forward(self, fine: Tensor, coarse: Tensor) -> Tensor:
-        """Two maps → (B, 2·leaving, H, W)."""
+        """Two maps → (B, sum of both widths, H, W)."""
         return torch.cat([self[0](fine), self[1](coarse)], dim=1)
 
 
@@ -132,6 +164,14 @@ class SharedConv(nn.Sequential):
         self.relu = nn.ReLU(inplace=True)
 
 
+def output_height(layers: int) -> int:
+    """Layers of height that the sparse stages leave of so many: 41 → 2."""
+    layers = (layers - 1) // 2 + 1
+    layers = (layers - 1) // 2 + 1
+    layers = (layers - 3) // 2 + 1
+    return (layers - 3) // 2 + 1
+
+
 class LidarBranch(nn.Module):
     """Points → one map of tokens."""
 
@@ -140,10 +180,16 @@ class LidarBranch(nn.Module):
         lidar = config.lidar
         assert lidar is not None
         grid = grid_of(config)
-        self.encoder = PillarEncoder(lidar, grid)
-        entering, first_stride = lidar.sparse_channels[-1], lidar.stride
+        self.encoder: PillarEncoder | VoxelEncoder
+        if lidar.encoder == "pillars":
+            self.encoder = PillarEncoder(lidar, grid)
+            entering, first_stride = lidar.sparse_channels[-1], lidar.stride
+        else:
+            self.encoder = VoxelEncoder(lidar, grid)
+            height = output_height(grid.shape[0])
+            entering, first_stride = lidar.sparse_channels[-1] * height, 1
         self.trunk = Second(entering, lidar, first_stride)
-        self.neck = SecondNeck(*lidar.trunk_channels, lidar.neck_channels)
+        self.neck = SecondNeck(lidar.trunk_channels, (lidar.neck_channels, lidar.neck_channels))
         self.shared = SharedConv(2 * lidar.neck_channels, config.decoder.channels,
                                  lidar.shared_kernel)
         for module in self.modules():

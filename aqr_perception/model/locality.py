@@ -40,6 +40,8 @@ class FourierPosition(nn.Module):
     """
 
     WAVES = 24
+    ground_waves: Tensor
+    view_waves: Tensor
 
     def __init__(self, config: DetectorConfig) -> None:
         super().__init__()

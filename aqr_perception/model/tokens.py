@@ -38,27 +38,15 @@ class Tokenizer(nn.Module):
             The memory without positions (an empty tensor).
         """
         usable = selection.usable
-        maps: list[Tensor] = []
-        sensors: list[int] = []
-        bev_shape, image_shape, views = (0, 0), (0, 0), ()
-        if self.lidar is not None and selection.there[0]:
-            maps.append(self._bev(self.lidar, batch, usable[:, 0]))
-            sensors.append(0)
-            bev_shape = (maps[0].shape[2], maps[0].shape[3])
+        bev = images = None
         views = tuple(v for v, there in enumerate(selection.there[1:]) if there)
+        if self.lidar is not None and selection.there[0]:
+            bev = self._bev(self.lidar, batch, usable[:, 0])
         if self.image is not None and views:
-            maps += self._images(self.image, batch, usable[:, 1:], views).unbind(1)
-            sensors += [1 + view for view in views]
-            image_shape = (maps[-1].shape[2], maps[-1].shape[3])
-        empty = batch.images.new_zeros(len(usable), 0, self.config.decoder.channels)
-        tokens = [one.flatten(2).transpose(1, 2) for one in maps]
-        token_sensor = torch.repeat_interleave(
-            torch.tensor(sensors, dtype=torch.int64),
-            torch.tensor([one.shape[1] for one in tokens], dtype=torch.int64))
-        return Memory(tokens=torch.cat([empty, *tokens], dim=1), positions=empty,
-                      token_sensor=token_sensor.to(usable.device), present=usable,
-                      bev_shape=bev_shape, views=views, image_shape=image_shape,
-                      chosen=self._chosen(batch, bev_shape, len(token_sensor)))
+            images = self._images(self.image, batch, usable[:, 1:], views)
+        memory = assemble(bev, images, views, usable, self.config.decoder.channels)
+        return replace(memory, chosen=self._chosen(batch, memory.bev_shape,
+                                                   len(memory.token_sensor)))
 
     def _chosen(self, batch: Batch, bev_shape: tuple[int, int], tokens: int) -> Tensor | None:
         """(B, K) the tokens that attention is to read; None: all."""
@@ -83,13 +71,44 @@ class Tokenizer(nn.Module):
         return _scattered(usable, run)
 
     @staticmethod
-    def _images(branch: ImageBranch, batch: Batch, usable: Tensor, views: tuple[int, ...]) -> Tensor:
+    def _images(branch: ImageBranch, batch: Batch, usable: Tensor, views: tuple[int, ...]
+                ) -> Tensor:
         """(B, len(views), C, rows, columns); absent pictures stay out of the trunk."""
         chosen = usable[:, views]
         wanted = chosen.flatten()
         pictures = batch.images[:, views].flatten(0, 1)
         maps = _scattered(wanted, lambda count: branch(pictures[wanted]))
         return maps.unflatten(0, chosen.shape)
+
+
+def assemble(bev: Tensor | None, images: Tensor | None, views: tuple[int, ...], present: Tensor,
+             channels: int) -> Memory:
+    """Lay the maps of the sensors side by side, without positions.
+
+    Args:
+        bev: (B, C, rows, columns), or None.
+        images: (B, len(views), C, rows, columns), or None.
+        views: Cameras of the rig that ``images`` holds.
+        present: (B, S) bool: sensors that each frame may look at.
+        channels: C.
+    """
+    device = present.device
+    rows = [torch.zeros(len(present), 0, channels, device=device)]
+    sensors = [torch.zeros(0, dtype=torch.int64, device=device)]
+    bev_shape, image_shape = (0, 0), (0, 0)
+    if bev is not None:
+        rows.append(bev.flatten(2).transpose(1, 2))
+        sensors.append(torch.zeros(rows[-1].shape[1], dtype=torch.int64, device=device))
+        bev_shape = (bev.shape[2], bev.shape[3])
+    if images is not None:
+        rows.append(images.flatten(3).transpose(2, 3).flatten(1, 2))
+        image_shape = (images.shape[3], images.shape[4])
+        sensors.append(torch.tensor(views, device=device).add(1).repeat_interleave(
+            image_shape[0] * image_shape[1]))
+    tokens = torch.cat([part.to(rows[-1].dtype) for part in rows], dim=1)
+    return Memory(tokens=tokens, positions=rows[0], token_sensor=torch.cat(sensors),
+                  present=present, bev_shape=bev_shape, views=views if images is not None else (),
+                  image_shape=image_shape)
 
 
 def filled(batch: Batch, usable: Tensor) -> Batch:

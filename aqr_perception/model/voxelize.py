@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from aqr_perception.model.config import DetectorConfig
@@ -65,3 +67,60 @@ def pillar_index(points: Tensor, point_frame: Tensor, grid: Grid) -> tuple[Tenso
     return (point_frame * rows + cells[:, 1]) * columns + cells[:, 2], inside
 
 
+
+
+def voxel_means(points: Tensor, point_frame: Tensor, frames: int, grid: Grid, max_points: int,
+                max_voxels: int) -> tuple[Tensor, Tensor]:
+    """Average the points of each voxel, as mmdet3d's hard voxelisation and HardSimpleVFE do.
+
+    A voxel keeps its first ``max_points`` points, a frame its first ``max_voxels`` voxels, in the
+    order of the points; unlike spconv's hash table on a GPU that is the same in every run.
+
+    Args:
+        points: (N, D), x, y, z first.
+        point_frame: (N,) int64.
+        frames: How many.
+        grid: The voxels.
+        max_points: A voxel.
+        max_voxels: A frame.
+
+    Returns:
+        means (M, D) and coordinates (M, 4) int64 frame, z, y, x of the M voxels with points, in
+        ascending order of those.
+    """
+    cells, inside = cell_index(points, grid)
+    depth, rows, columns = grid.shape
+    index = ((point_frame * depth + cells[:, 0]) * rows + cells[:, 1]) * columns + cells[:, 2]
+    points, index = points[inside], index[inside]
+    index, order = index.sort(stable=True)  # points of a voxel stay in their order
+    voxels, counts = index.unique_consecutive(return_counts=True)
+    first = counts.cumsum(0) - counts
+    voxel = torch.repeat_interleave(torch.arange(len(voxels), device=index.device), counts)
+    kept = torch.arange(len(index), device=index.device) - first[voxel] < max_points
+    sums = points.new_zeros(len(voxels), points.shape[1])
+    sums.index_add_(0, voxel[kept], points[order[kept]])
+    means = sums / counts.clamp(max=max_points)[:, None]
+    frame = torch.div(voxels, depth * rows * columns, rounding_mode="floor")
+    if max_voxels < math.prod(grid.shape):
+        chosen = _earliest(frame, order[first], frames, max_voxels)
+        means, voxels = means[chosen], voxels[chosen]
+    return means, _coordinates(voxels, grid.shape)
+
+
+def _earliest(frame: Tensor, appeared: Tensor, frames: int, count: int) -> Tensor:
+    """(M,) bool: whether a voxel is among the first ``count`` of its frame to appear."""
+    order = appeared.argsort()
+    order = order[frame[order].argsort(stable=True)]
+    per_frame = torch.bincount(frame, minlength=frames)
+    start = per_frame.cumsum(0) - per_frame
+    rank = torch.empty_like(order)
+    rank[order] = torch.arange(len(order), device=order.device) - start[frame[order]]
+    return rank < count
+
+
+def _coordinates(index: Tensor, shape: tuple[int, int, int]) -> Tensor:
+    """(M,) linear index → (M, 4) frame, z, y, x."""
+    depth, rows, columns = shape
+    x, rest = index % columns, torch.div(index, columns, rounding_mode="floor")
+    y, rest = rest % rows, torch.div(rest, rows, rounding_mode="floor")
+    return torch.stack([torch.div(rest, depth, rounding_mode="floor"), rest % depth, y, x], dim=1)
