@@ -89,8 +89,8 @@ def panel(image: CameraImage | None, name: str, width: int, height: int, boxes: 
         return empty
     source_height, source_width = image.pixels.shape[:2]
     tall = round(width * source_height / source_width)
-    out: NDArray[np.uint8] = np.asarray(cv2.resize(image.pixels, (width, tall), interpolation=cv2.INTER_AREA),
-                     dtype=np.uint8)
+    out: NDArray[np.uint8] = np.asarray(
+        cv2.resize(image.pixels, (width, tall), interpolation=cv2.INTER_AREA), dtype=np.uint8)
     if truth is not None:
         draw_boxes(out, image.calibration, truth, [(255, 255, 255)] * len(truth), 1)
     draw_boxes(out, image.calibration, boxes, colors, 2)
