@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from aqr_perception.model.aqr.places import widened
 from aqr_perception.model.memory import Memory
 
 MODALITIES = ("lidar", "camera")
@@ -56,9 +57,9 @@ def change_of_features(memory: Memory, factor: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         Two (B, 2).
     """
-    magnitude = memory.tokens.detach().abs()
+    magnitude = widened(memory.tokens.detach()).abs()
     total, peak = magnitude.sum(-1), magnitude.amax(-1)  # (B, T)
-    moved = (factor.detach() - 1).abs()
+    moved = (factor.detach().to(total.dtype) - 1).abs()
     modality = (memory.token_sensor > 0).long()
     used = memory.present[:, memory.token_sensor]
     columns = modality.expand_as(total)

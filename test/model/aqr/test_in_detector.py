@@ -8,9 +8,15 @@ import pytest
 import torch
 from aqr_scenes import make_batch, ring_of_cameras
 
-from aqr_perception.model.aqr.config import (AqrConfig, AttentionBiasConfig, GateConfig,
-                                             GeneratorConfig, ModulatorConfig, RendererConfig,
-                                             WeightMapConfig)
+from aqr_perception.model.aqr.config import (
+    AqrConfig,
+    AttentionBiasConfig,
+    GateConfig,
+    GeneratorConfig,
+    ModulatorConfig,
+    RendererConfig,
+    WeightMapConfig,
+)
 from aqr_perception.model.config import DecoderConfig, DetectorConfig, ImageConfig, LidarConfig
 from aqr_perception.model.detector import Detector
 from aqr_perception.types import Batch

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from aqr_perception.model.aqr.config import RendererConfig
@@ -24,7 +25,7 @@ _CONSTANT = 1e-8
 
 @torch.no_grad()
 def render_bev(config: RendererConfig, weights: Tensor, cells: Tensor, height: int, width: int,
-               clamp: bool = True) -> Tensor:
+               clamp: bool = True, kernel: Tensor | None = None) -> Tensor:
     """Render the bird's-eye view.
 
     Args:
@@ -34,6 +35,7 @@ def render_bev(config: RendererConfig, weights: Tensor, cells: Tensor, height: i
         height: Rows.
         width: Columns.
         clamp: False leaves values above `config.max_weight_clamp`.
+        kernel: (n, n) the Gaussian that a published file carries; None computes it from sigma.
 
     Returns:
         (B, height, width).
@@ -44,13 +46,14 @@ def render_bev(config: RendererConfig, weights: Tensor, cells: Tensor, height: i
     elif config.method == "bilinear":
         rendered = _bilinear_sum(weights, cells, height, width)
     else:
-        rendered = _whole_cells(config, weights, cells[:, None], None, height, width)[:, 0]
+        rendered = _whole_cells(config, weights, cells[:, None], None, height, width, kernel)[:, 0]
     return _finish(rendered, config, clamp)
 
 
 @torch.no_grad()
 def render_cameras(config: RendererConfig, weights: Tensor, places: Tensor, views: int,
-                   height: int, width: int, clamp: bool = True) -> Tensor:
+                   height: int, width: int, clamp: bool = True, kernel: Tensor | None = None
+                   ) -> Tensor:
     """Render one map a camera; ``bilinear`` and ``distance_weighted`` give zeros, as published.
 
     Args:
@@ -61,6 +64,7 @@ def render_cameras(config: RendererConfig, weights: Tensor, places: Tensor, view
         height: Rows.
         width: Columns.
         clamp: False leaves values above `config.max_weight_clamp`.
+        kernel: As in `render_bev`.
 
     Returns:
         (B, views, height, width).
@@ -70,7 +74,8 @@ def render_cameras(config: RendererConfig, weights: Tensor, places: Tensor, view
     view = torch.arange(views, device=places.device)
     seen = places[:, None, :, 0] == view[:, None]
     cells = places[:, None, :, 1:].expand(-1, views, -1, -1)
-    return _finish(_whole_cells(config, weights, cells, seen, height, width), config, clamp)
+    rendered = _whole_cells(config, weights, cells, seen, height, width, kernel)
+    return _finish(rendered, config, clamp)
 
 
 def _finish(rendered: Tensor, config: RendererConfig, clamp: bool) -> Tensor:
@@ -79,7 +84,7 @@ def _finish(rendered: Tensor, config: RendererConfig, clamp: bool) -> Tensor:
 
 
 def _whole_cells(config: RendererConfig, weights: Tensor, cells: Tensor, seen: Tensor | None,
-                 height: int, width: int) -> Tensor:
+                 height: int, width: int, kernel: Tensor | None) -> Tensor:
     """``gaussian`` and ``direct``: weights (B, Q) at cells (B, M, Q, 2) → (B, M, H, W)."""
     cells = cells.long()
     inside = ((cells >= 0).all(-1) & (cells[..., 0] < height) & (cells[..., 1] < width)
@@ -92,6 +97,10 @@ def _whole_cells(config: RendererConfig, weights: Tensor, cells: Tensor, seen: T
     if config.method == "direct":
         return flat.scatter_reduce(2, index, counted, "amax").unflatten(2, (height, width))
     impulses = flat.scatter_add(2, index, counted).unflatten(2, (height, width))
+    if kernel is not None:
+        flat_maps = impulses.flatten(0, 1)[:, None]
+        spread = F.conv2d(flat_maps, kernel[None, None].to(weights), padding=len(kernel) // 2)
+        return spread[:, 0].unflatten(0, impulses.shape[:2])
     rows = summed_gaussian_band(height, config.gaussian_sigma, weights)
     return rows @ impulses @ summed_gaussian_band(width, config.gaussian_sigma, weights)
 
