@@ -9,12 +9,17 @@ from pathlib import Path
 import torch
 
 from aqr_perception.model import checkpoint
+from aqr_perception.model.aqr.monitor import AqrReport
+from aqr_perception.model.aqr.output import AqrOutput
+from aqr_perception.model.aqr.temporal import TemporalMemory
 from aqr_perception.model.box_coder import decode
 from aqr_perception.model.detector import Detector
 from aqr_perception.model.inputs import prepare, to_device
 from aqr_perception.types import Controls, Detections, Mounting, SensorFrame
 
 CONTROLS_AS_TRAINED = Controls()
+LONGEST_STEP_NS = 1_000_000_000
+"""A frame that follows the one before by more than this has no history."""
 
 
 @dataclass(frozen=True)
@@ -39,11 +44,13 @@ class FrameResult:
     Attributes:
         detections: In the frame's LiDAR frame, best first.
         times: Where the time went.
+        aqr: What AQR did with this frame; None where it is off.
         note: Empty, or in words why there can be no boxes (no sensor delivered).
     """
 
     detections: Detections
     times: StageTimes
+    aqr: AqrReport | None = None
     note: str = ""
 
 
@@ -54,6 +61,7 @@ class DetectionPipeline:
         self.detector = detector.to(device).eval()
         self.device = device
         self.mounting = mounting
+        self.reset()
 
     @classmethod
     def load(cls, weights: str | Path | None = None, device: str = "auto",
@@ -76,6 +84,12 @@ class DetectionPipeline:
         """Run a frame of the real shapes, so that the first one on the road is not the slow one."""
         for _ in range(repetitions):
             self(frame)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget earlier frames, so that the next one is treated as the first."""
+        self._history: TemporalMemory | None = None
+        self._last_stamp_ns: int | None = None
 
     @torch.inference_mode()
     def __call__(self, frame: SensorFrame, controls: Controls = CONTROLS_AS_TRAINED) -> FrameResult:
@@ -93,12 +107,22 @@ class DetectionPipeline:
         clock.lap("preprocess")
         batch = to_device(batch, self.device)
         clock.lap("transfer")
-        output = self.detector(batch)
+        output = self.detector(batch, history=self._history_for(frame))
         clock.lap("inference")
         detections = decode(output, [frame], self.mounting, controls)[0]
         clock.lap("postprocess")
+        report = None
+        if isinstance(output.aqr, AqrOutput):
+            report, self._history = output.aqr.report, output.aqr.history
         note = "" if frame.present.any() else "no sensor delivered anything for this frame"
-        return FrameResult(detections, StageTimes(**clock.laps), note)
+        return FrameResult(detections, StageTimes(**clock.laps), report, note)
+
+    def _history_for(self, frame: SensorFrame) -> TemporalMemory | None:
+        """What AQR kept of the frame before, unless time went back (a bag in a loop) or too far."""
+        last, self._last_stamp_ns = self._last_stamp_ns, frame.stamp_ns
+        if last is None or not 0 < frame.stamp_ns - last <= LONGEST_STEP_NS:
+            return None
+        return self._history
 
 
 def resolve_device(name: str) -> torch.device:
