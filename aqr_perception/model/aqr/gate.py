@@ -187,9 +187,7 @@ class GateRouter(Router):
         if per_query is not None:
             bias = bias + self.query_strength(per_query)
         bias = bias * _say(state.scene, bias)[:, None]
-        best = bias.detach().masked_fill(~memory.present[:, None], -torch.inf)
-        best = best.amax(-1, keepdim=True).clamp(min=EXCLUDED)
-        bias = _exclude((bias - best).clamp(max=0), self.config.exclude_below)
+        bias = self._relative(bias, memory.present[:, None])
         return self._shuffled(bias, state.scene.denoising) if self.config.shuffle_queries else bias
 
     def _token_bias(self, layer: int, state: GateState) -> Tensor | None:
@@ -202,9 +200,14 @@ class GateRouter(Router):
             return None
         bias = self.token_strength(state.token_logits[layer])
         bias = bias * _say(state.scene, bias)[:, memory.token_sensor]
-        usable = memory.present[:, memory.token_sensor]
+        return self._relative(bias, memory.present[:, memory.token_sensor])
+
+    def _relative(self, bias: Tensor, usable: Tensor) -> Tensor:
+        """Biases against the largest usable one; those that are all but left out, left out."""
         best = bias.detach().masked_fill(~usable, -torch.inf).amax(-1, keepdim=True)
-        return _exclude((bias - best.clamp(min=EXCLUDED)).clamp(max=0), self.config.exclude_below)
+        best = best.where(best.isfinite(), torch.zeros_like(best))
+        relative = (bias - best).clamp(max=0)
+        return relative.masked_fill(relative <= self.config.exclude_below, EXCLUDED)
 
     @staticmethod
     def _oracle_bias(oracle: GateLabels, state: GateState, queries: int) -> Tensor:
@@ -230,11 +233,6 @@ def _say(scene: Scene, like: Tensor) -> Tensor:
     modulation = scene.batch.modulation.to(like.dtype)
     cameras = scene.memory.present.shape[1] - 1
     return torch.cat([modulation[:, :1], modulation[:, 1:].expand(-1, cameras)], dim=1)
-
-
-def _exclude(bias: Tensor, below: float) -> Tensor:
-    """Leave out altogether what is all but left out."""
-    return bias.masked_fill(bias <= below, EXCLUDED)
 
 
 def _left_out(labels: Tensor) -> Tensor:
