@@ -185,7 +185,8 @@ def _points(frame: SensorFrame, config: DetectorConfig, mounting: Mounting) -> N
     matrix = mounting.model_from_lidar.astype(np.float32)
     xyz = points[:, :3]
     if not np.array_equal(matrix, np.eye(4)):
-        xyz = xyz @ matrix[:3, :3].T + matrix[:3, 3]
+        with np.errstate(invalid="ignore"):  # points that are not finite drop out below
+            xyz = xyz @ matrix[:3, :3].T + matrix[:3, 3]
     low, high = np.array(config.detection_range, np.float32).reshape(2, 3)
     kept = ((xyz >= low) & (xyz < high)).all(axis=1)  # False for NaN
     out = np.empty((int(kept.sum()), 5), np.float32)
