@@ -35,7 +35,7 @@ rclpy.shutdown()
 """
 
 
-@pytest.fixture()
+@pytest.fixture
 def node():
     rclpy.init()
     node = rclpy.create_node("subscriber")

@@ -1,4 +1,4 @@
-"""What the filters give out for streams whose answer is known. Genuine message_filters passes too."""
+"""What the filters give out where the answer is known. Genuine message_filters passes as well."""
 
 from __future__ import annotations
 
@@ -207,7 +207,7 @@ def test_an_offset_shifts_the_stamps_of_an_input():
     assert rig.feed((0, 140), (1, 100)) == [(140, 100)]
 
 
-@pytest.mark.skipif(find_spec("message_filters.stamps") is None and _synchronizer_has("queue_offset"),
+@pytest.mark.skipif(_synchronizer_has("queue_offset") and not find_spec("message_filters.stamps"),
                     reason="the genuine package takes queue_offset in this place since Kilted")
 def test_headerless_may_be_allowed_in_the_place_that_it_had_before_kilted():
     inputs, got = [SimpleFilter()], []
@@ -228,7 +228,7 @@ def test_a_negative_stamp_is_refused_and_the_filter_goes_on():
 
 # ---------------------------------------------------------------------------- cache
 
-@pytest.fixture()
+@pytest.fixture
 def filled() -> Cache:
     source = SimpleFilter()
     cache = Cache(source, 4)
