@@ -158,7 +158,7 @@ def query_directions(config: DetectorConfig, reference_points: Tensor, cameras: 
     pixels, visible = project(reference_points * (high - low) + low, cameras.image_from_lidar,
                               image.width, image.height)
     seen = (visible & cameras.usable[..., None])[..., None]
-    pixels = pixels.masked_fill(~seen, 0.0)  # those behind a camera are far out
+    pixels = pixels.where(seen, pixels.new_tensor([0.0, 0.0, 1.0]))  # else they may be far out
     total = (_direction(pixels, cameras.model_from_image) * seen).sum(dim=1)
     return total / total.norm(dim=-1, keepdim=True).clamp(min=1e-6)
 

@@ -40,6 +40,8 @@ class Augmentation:
         no_images: Share of frames whose cameras are all left out.
         no_lidar: Share of frames whose LiDAR is left out.
         some_images: Share of frames of which one to V - 1 cameras are left out.
+        whole_every: One frame in so many keeps all its sensors, so that every trunk has something
+            to learn from in every batch of at least that size.
     """
 
     yaw: float = 0.785
@@ -57,22 +59,24 @@ class Augmentation:
     no_images: float = 0.2
     no_lidar: float = 0.2
     some_images: float = 0.15
+    whole_every: int = 4
 
 
-def augment_frame(frame: SensorFrame, settings: Augmentation, rng: np.random.Generator
-                  ) -> SensorFrame:
+def augment_frame(frame: SensorFrame, settings: Augmentation, rng: np.random.Generator,
+                  whole: bool = False) -> SensorFrame:
     """Vary what the sensors saw, and leave whole sensors out (modal masking).
 
     Args:
         frame: Untouched.
         settings: Ranges.
         rng: Source of every draw; the same state gives the same frame.
+        whole: Leave no sensor out.
 
     Returns:
         A frame with changed pictures (calibration changed alike) and points; left-out sensors are
         None, which is how a dead one looks at run time too.
     """
-    keep = _draw_present(frame, settings, rng)
+    keep = _draw_present(frame, settings, rng) | whole
     window = _draw_window(settings, rng)  # one draw for all cameras, as in CMT
     mirrored = settings.mirror_image and rng.random() < 0.5
     images = tuple(

@@ -92,8 +92,9 @@ class StepDataset(Dataset[TrainingBatch]):
         targets = [targets_of(annotations, self.mounting, self.config.detection_range)
                    for _, annotations in samples]
         if self.augmentation is not None:
-            frames = [augment_frame(frame, self.augmentation, rng)
-                      for frame, rng in zip(frames, rngs)]
+            frames = [augment_frame(frame, self.augmentation, rng,
+                                    whole=int(position) % self.augmentation.whole_every == 0)
+                      for frame, rng, position in zip(frames, rngs, positions)]
         batch = prepare(frames, self.config, self.mounting, ALL_QUERIES)
         if self.augmentation is not None:
             batch, targets = augment_world(batch, targets, self.augmentation, rngs)

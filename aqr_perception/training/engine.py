@@ -1,0 +1,317 @@
+"""The training loop: steps, log, checkpoints. An interrupted run goes on as if it never was."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Sampler
+from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
+
+from aqr_perception.model import checkpoint
+from aqr_perception.model.config import to_dict
+from aqr_perception.model.detector import Detector
+from aqr_perception.model.inputs import to_device
+from aqr_perception.training.augment import Augmentation
+from aqr_perception.training.criterion import Criterion, Losses
+from aqr_perception.training.dataset import FrameSource, StepDataset, TrainingBatch
+from aqr_perception.training.denoising import (
+    DenoisingConfig,
+    DenoisingQueries,
+    make_denoising,
+)
+from aqr_perception.training.distributed import (
+    max_over_processes,
+    mean_over_processes,
+    process,
+    share_statistics,
+)
+from aqr_perception.training.schedule import OneCycle, set_rate
+from aqr_perception.training.state import load_state, save_state
+from aqr_perception.training.targets import Targets
+from aqr_perception.types import Mounting
+
+STATE_FILE = "state.safetensors"
+WEIGHTS_FILE = "weights.safetensors"
+LOG_FILE = "log.jsonl"
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How to train; all of it is written beside the result.
+
+    Attributes:
+        steps: Length of the run, and of its learning-rate cycle.
+        batch_size: Frames a step and process.
+        seed: Source of weights, order, augmentation and denoising.
+        schedule: Learning rate and momentum.
+        weight_decay: AdamW's, on matrices and kernels; none on biases and norms.
+        clip: Largest L2 norm of the gradient.
+        average: Decay of the moving average of the weights that is kept as the result; 0 for none.
+        image_lr_ratio: Learning rate of the image trunk as a share of the rest's.
+        augmentation: Ranges.
+        log_every: Steps between lines of the log.
+        save_every: Steps between saved states.
+        workers: Loader processes; the result does not depend on it.
+        half: Run the forward pass in half precision (fp16 with loss scaling on CUDA, bf16 on a
+            CPU).
+    """
+
+    steps: int
+    batch_size: int = 8
+    seed: int = 0
+    schedule: OneCycle = field(default_factory=lambda: OneCycle(base=2e-4))
+    weight_decay: float = 0.01
+    clip: float = 35.0
+    average: float = 0.998
+    image_lr_ratio: float = 1.0
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    log_every: int = 20
+    save_every: int = 200
+    workers: int = 1
+    half: bool = False
+
+
+class Trainer:
+    """One run in one folder.
+
+    Args:
+        detector: What to train; weights as they are at the start.
+        source: Frames with truth.
+        mounting: The rig's.
+        settings: How.
+        folder: Where state, log, TensorBoard files and weights go; a state that lies there is
+            resumed from.
+        device: Where to train.
+
+    Raises:
+        ValueError: The folder holds a run with other settings.
+    """
+
+    def __init__(self, detector: Detector, source: FrameSource, mounting: Mounting,
+                 settings: TrainingSettings, folder: Path, device: torch.device) -> None:
+        self.detector = detector.to(device)
+        self.settings = settings
+        self.folder = folder
+        self.device = device
+        self.rank, self.processes = process()
+        self.criterion = Criterion()
+        self.average = copy.deepcopy(self.detector).eval() if settings.average else None
+        self.optimizer = torch.optim.AdamW(_groups(self.detector, settings), lr=1.0)
+        self.scaler = torch.amp.GradScaler(
+            device.type, enabled=settings.half and device.type == "cuda")
+        self.forward: nn.Module = self.detector
+        if self.processes > 1:
+            # A batch without images (modal masking) leaves the image trunk without gradient.
+            self.forward = nn.parallel.DistributedDataParallel(
+                share_statistics(self.detector, device), find_unused_parameters=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        self.step = 0
+        if (folder / STATE_FILE).exists():
+            self.step = load_state(folder / STATE_FILE, self.detector, self.average,
+                                   self.optimizer, self._identity())
+        self.dataset = StepDataset(
+            source, detector.config, mounting, settings.batch_size, settings.steps, settings.seed,
+            settings.augmentation, self.rank, self.processes)
+
+    def run(self) -> Path | None:
+        """Train to the last step.
+
+        Returns:
+            The weights file; None in processes other than the first.
+
+        Raises:
+            ValueError: The loss is not finite; the batch is saved and named.
+        """
+        log = _Log(self.folder, self.step, self.settings) if self.rank == 0 else None
+        started = time.perf_counter()
+        for batch in self._batches():
+            losses, norm = self._train_step(batch)
+            now = time.perf_counter()
+            if log is not None:
+                log.step(self.step, losses, norm, now - started, self.device)
+            started = now
+            self.step += 1
+            if self.rank == 0 and (self.step % self.settings.save_every == 0
+                                   or self.step == self.settings.steps):
+                self._save()
+        if log is None:
+            return None
+        log.close()
+        weights = self.folder / WEIGHTS_FILE
+        checkpoint.save(weights, self.average or self.detector,
+                        {"training": json.dumps(self._identity())})
+        return weights
+
+    def _batches(self) -> Iterator[TrainingBatch]:
+        workers = self.settings.workers
+        loader = DataLoader(
+            self.dataset, batch_size=None, sampler=_Steps(self.step, self.settings.steps),
+            num_workers=workers, prefetch_factor=3 if workers else None,
+            pin_memory=self.device.type == "cuda")
+        return iter(loader)
+
+    def _train_step(self, item: TrainingBatch) -> tuple[Losses, Tensor]:
+        """One update; returns the losses and the gradient's norm before clipping."""
+        settings = self.settings
+        self.detector.train()
+        set_rate(self.optimizer, *settings.schedule.at(self.step, settings.steps))
+        batch = to_device(item.batch, self.device)
+        targets = [frame.to(self.device) for frame in item.targets]
+        denoising = self._denoising(targets)
+        with torch.autocast(self.device.type, enabled=settings.half,
+                            dtype=torch.float16 if self.device.type == "cuda" else torch.bfloat16):
+            output = self.forward(batch, denoising)
+        if not (torch.isfinite(output.logits).all() and torch.isfinite(output.boxes).all()):
+            raise ValueError(f"the network's output in step {self.step} is not finite; the batch "
+                             f"is in {self._save_batch(item)}")
+        losses = self.criterion(output, targets, denoising)
+        if not torch.isfinite(losses.total):
+            raise ValueError(f"the loss of step {self.step} is not finite: "
+                             f"{losses.scalars()}; the batch is in {self._save_batch(item)}")
+        self.optimizer.zero_grad(set_to_none=True)
+        self.scaler.scale(losses.total).backward()
+        self.scaler.unscale_(self.optimizer)
+        norm = nn.utils.clip_grad_norm_(self.detector.parameters(), settings.clip)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self._update_average()
+        return Losses(*(mean_over_processes(getattr(losses, term.name))
+                        for term in fields(losses))), norm
+
+    def _denoising(self, targets: list[Targets]) -> DenoisingQueries | None:
+        """Noisy copies of the truth; a frame's noise follows from its number alone."""
+        config = self.detector.config
+        most = max_over_processes(max(len(frame) for frame in targets), self.device)
+        groups = min(DenoisingConfig().groups, config.decoder.queries // max(most, 1))
+        if not groups:
+            return None
+        first = (self.step * self.processes + self.rank) * len(targets)
+        noise = [torch.rand(groups, len(frame), 3, generator=torch.Generator().manual_seed(
+            (self.settings.seed << 40) + first + i)) for i, frame in enumerate(targets)]
+        return make_denoising(
+            targets, config.decoder.queries,
+            torch.tensor(config.detection_range, device=self.device),
+            DenoisingConfig(groups=groups), torch.cat(noise, dim=1).flatten(0, 1))
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        """Move the average towards the weights; faster at first, when they still run away."""
+        if self.average is None:
+            return
+        decay = min(self.settings.average, (1 + self.step) / (10 + self.step))
+        current = self.detector.state_dict()
+        for key, value in self.average.state_dict().items():
+            if value.is_floating_point():
+                value.lerp_(current[key], 1 - decay)
+            else:
+                value.copy_(current[key])
+
+    def _save(self) -> None:
+        save_state(self.folder / STATE_FILE, self.detector, self.average, self.optimizer,
+                   self.step, self._identity())
+
+    def _save_batch(self, item: TrainingBatch) -> Path:
+        path = self.folder / f"bad_batch_{self.step}.safetensors"
+        tensors = {key: value for key, value in vars(item.batch).items()
+                   if isinstance(value, Tensor)}
+        for i, frame in enumerate(item.targets):
+            tensors |= {f"targets.{i}.boxes": frame.boxes, f"targets.{i}.labels": frame.labels}
+        save_file({key: value.cpu().contiguous() for key, value in tensors.items()}, path)
+        return path
+
+    def _identity(self) -> dict[str, Any]:
+        """What must be equal for a state to be resumed from, as JSON holds it."""
+        fixed = replace(self.settings, log_every=0, save_every=0, workers=0)
+        return json.loads(json.dumps(
+            {**asdict(fixed), "network": to_dict(self.detector.config)}))
+
+
+class _Steps(Sampler[int]):
+    """Step numbers that are still to do."""
+
+    def __init__(self, first: int, steps: int) -> None:
+        self._range = range(first, steps)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._range)
+
+    def __len__(self) -> int:
+        return len(self._range)
+
+
+class _Log:
+    """Progress bar, JSON lines and TensorBoard."""
+
+    def __init__(self, folder: Path, step: int, settings: TrainingSettings) -> None:
+        _cut(folder / LOG_FILE, step)
+        self._lines = (folder / LOG_FILE).open("a", encoding="utf-8")
+        self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=step)
+        self._bar = tqdm(total=settings.steps, initial=step, unit="step", mininterval=2.0)
+        self._every = settings.log_every
+        self._infinite = self._nan = 0
+        self._seconds: list[float] = []
+
+    def step(self, step: int, losses: Losses, norm: Tensor, seconds: float,
+             device: torch.device) -> None:
+        """Count a step; write a line every so many (only then is the device waited for)."""
+        self._seconds.append(seconds)
+        self._bar.update()
+        size = float(norm) if device.type == "cpu" or step % self._every == 0 else 0.0
+        self._infinite += math.isinf(size)
+        self._nan += math.isnan(size)
+        if step % self._every:
+            return
+        values = losses.scalars() | {
+            "grad_norm": size, "inf_gradients": self._infinite, "nan_gradients": self._nan,
+            "seconds_per_step": sum(self._seconds) / len(self._seconds),
+            "memory_mib": _peak_memory_mib(device)}
+        self._seconds.clear()
+        self._lines.write(json.dumps({"step": step, **values}) + "\n")
+        self._lines.flush()
+        for name, value in values.items():
+            self._board.add_scalar(name, value, step)
+        self._bar.set_postfix(loss=f"{values['loss']:.2f}", grad=f"{size:.1f}")
+
+    def close(self) -> None:
+        self._lines.close()
+        self._board.close()
+        self._bar.close()
+
+
+def _cut(log: Path, step: int) -> None:
+    """Drop lines that a stopped run wrote after its last saved state."""
+    if log.exists():
+        lines = [line for line in log.read_text(encoding="utf-8").splitlines(keepends=True)
+                 if json.loads(line)["step"] < step]
+        log.write_text("".join(lines), encoding="utf-8")
+
+
+def _groups(detector: Detector, settings: TrainingSettings) -> list[dict[str, Any]]:
+    """Parameters by weight decay and learning-rate share, in the order of the network."""
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for name, parameter in detector.named_parameters():
+        if parameter.requires_grad:
+            key = (parameter.ndim > 1, name.startswith("image_backbone."))
+            groups.setdefault(key, []).append(parameter)
+    return [{"params": parameters,
+             "weight_decay": settings.weight_decay if decayed else 0.0,
+             "lr_ratio": settings.image_lr_ratio if of_images else 1.0}
+            for (decayed, of_images), parameters in groups.items()]
+
+
+def _peak_memory_mib(device: torch.device) -> float:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    import resource  # not on every platform, and only a log line needs it
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10

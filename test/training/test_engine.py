@@ -1,0 +1,137 @@
+"""The loop: it learns, resumes exactly, stops on a bad loss, and is one across processes."""
+
+import json
+import socket
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from safetensors.torch import load_file
+from training_frames import MadeUpFrames, small_config
+
+from aqr_perception.model import checkpoint
+from aqr_perception.model.detector import Detector
+from aqr_perception.training.augment import Augmentation
+from aqr_perception.training.engine import Trainer, TrainingSettings
+from aqr_perception.training.schedule import OneCycle
+from aqr_perception.types import Mounting
+
+CPU = torch.device("cpu")
+GENTLE = replace(Augmentation(), no_images=0.1, no_lidar=0.1, some_images=0.1)
+
+
+def trainer(folder, frames=8, **changes):
+    torch.manual_seed(0)
+    settings = TrainingSettings(**{
+        "steps": 8, "batch_size": 4, "workers": 0, "log_every": 1, "save_every": 4,
+        "augmentation": GENTLE, "schedule": OneCycle(base=5e-4), **changes})
+    return Trainer(Detector(small_config()), MadeUpFrames(frames), Mounting(), settings, folder,
+                   CPU)
+
+
+def read_log(folder):
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+def test_it_learns_a_handful_of_frames_by_heart(tmp_path):
+    still = Augmentation(yaw=0, scale=(1, 1), translation=0, mirror=False, crop=1,
+                         mirror_image=False, color=0, image_noise=0, image_blur=0, intensity=0,
+                         point_dropout=0, point_noise=0, no_images=0, no_lidar=0, some_images=0)
+    trainer(tmp_path, frames=2, steps=150, batch_size=2, log_every=10, save_every=150,
+            augmentation=still, schedule=OneCycle(base=2e-3, peak_ratio=3)).run()
+    log = read_log(tmp_path)
+    assert log[-1]["loss_cls"] < 0.35 * log[0]["loss_cls"]
+    assert log[-1]["loss_bbox"] < 0.5 * log[0]["loss_bbox"]
+
+
+def test_a_run_that_was_interrupted_equals_one_that_was_not(tmp_path):
+    whole = trainer(tmp_path / "whole").run()
+    first = trainer(tmp_path / "parts")
+    steps = iter(range(6))
+    original = first._train_step
+
+    def interrupted(item):
+        if next(steps) == 5:
+            raise KeyboardInterrupt
+        return original(item)
+
+    first._train_step = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        first.run()
+    parts = trainer(tmp_path / "parts", log_every=1).run()
+    for key, value in load_file(whole).items():
+        assert torch.equal(value, load_file(parts)[key]), key
+    different = {"seconds_per_step", "memory_mib"}
+    for one, other in zip(read_log(tmp_path / "whole"), read_log(tmp_path / "parts"), strict=True):
+        assert {k: v for k, v in one.items() if k not in different} == \
+               {k: v for k, v in other.items() if k not in different}
+
+
+def test_loader_processes_change_nothing(tmp_path):
+    one = load_file(trainer(tmp_path / "a", steps=3).run())
+    two = load_file(trainer(tmp_path / "b", steps=3, workers=2).run())
+    assert all(torch.equal(value, two[key]) for key, value in one.items())
+
+
+def test_other_settings_do_not_resume(tmp_path):
+    trainer(tmp_path, steps=4).run()
+    with pytest.raises(ValueError, match="seed"):
+        trainer(tmp_path, steps=4, seed=1)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_batch(tmp_path):
+    run = trainer(tmp_path)
+    with torch.no_grad():
+        run.detector.reference_points.fill_(float("nan"))
+    with pytest.raises(ValueError, match="not finite"):
+        run.run()
+    saved = load_file(next(tmp_path.glob("bad_batch_0.safetensors")))
+    assert saved["images"].shape[0] == 4
+    assert "targets.3.boxes" in saved
+
+
+def test_the_log_holds_what_the_report_plots(tmp_path):
+    trainer(tmp_path, steps=2).run()
+    for line in read_log(tmp_path):
+        assert {"step", "loss", "loss_cls", "loss_bbox", "dn_loss_cls", "dn_loss_bbox",
+                "grad_norm", "inf_gradients", "nan_gradients", "seconds_per_step",
+                "memory_mib"} <= line.keys()
+
+
+def test_the_weights_file_alone_rebuilds_the_network(tmp_path):
+    run = trainer(tmp_path, steps=2)
+    detector = checkpoint.load(run.run())
+    assert detector.trained
+    for key, value in run.average.state_dict().items():
+        torch.testing.assert_close(detector.state_dict()[key], value, rtol=0, atol=0)
+
+
+def test_schedule_starts_at_base_peaks_and_ends_low():
+    cycle = OneCycle(base=1e-4, peak_ratio=6, rising=0.4)
+    rates = [cycle.at(step, 1000)[0] for step in range(1001)]
+    assert rates[0] == pytest.approx(1e-4)
+    assert max(rates) == pytest.approx(6e-4)
+    assert rates.index(max(rates)) == 400
+    assert rates[-1] == pytest.approx(1e-8)
+    assert cycle.at(400, 1000)[1] == pytest.approx(0.805)
+
+
+def _part(rank, port, folder):
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
+    trainer(folder, steps=4, batch_size=4, average=0.0).run()
+    dist.destroy_process_group()
+
+
+def test_two_processes_are_as_one_with_the_whole_batch(tmp_path):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    mp.spawn(_part, (port, tmp_path / "two"), nprocs=2)
+    trainer(tmp_path / "one", steps=4, batch_size=8, average=0.0).run()
+    one, two = read_log(tmp_path / "one"), read_log(tmp_path / "two")
+    for alone, together in zip(one, two, strict=True):
+        for name in ("loss_cls", "loss_bbox", "grad_norm"):
+            assert together[name] == pytest.approx(alone[name], rel=2e-3), name
