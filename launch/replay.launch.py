@@ -14,7 +14,7 @@ from launch.actions import (
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 
-from aqr_perception.ros.parameters import NUSCENES_CAMERAS
+from aqr_perception.recordings.rig import NUSCENES_CAMERAS
 from launch import LaunchContext, LaunchDescription
 
 SHARE = Path(get_package_share_directory("aqr_perception"))

@@ -75,8 +75,7 @@ class DetectionLoop:
             tf_buffer, config.fixed_frame, config.tf_timeout_s, self._stop))
         self._worker: NewestWorker[SampleSet] = NewestWorker(
             self._process, self._failed, "aqr_detection")
-        self._inputs = Inputs(node, config, cameras, default_topics, self._take, self._drop,
-                              tf_buffer.clear)
+        self._inputs = Inputs(node, config, cameras, default_topics, self._take, self._drop)
         self._watch = node.create_timer(
             QUIET_S, self._explain_silence, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
@@ -127,10 +126,13 @@ class DetectionLoop:
 
     def _explain_silence(self) -> None:
         silent_s = time.monotonic() - self._last_set_s
+        silent = self._inputs.silent_topics()
         if silent_s < QUIET_S:
             return
-        silent = self._inputs.silent_topics()
-        reason = (f"nothing came on {', '.join(silent)}" if silent else
-                  "messages come on all inputs, but their stamps lie further apart than sync.slop, "
-                  "or one input has stopped")
+        if len(silent) == len(self._inputs.topics):
+            reason = f"nothing comes on any input ({', '.join(silent)})"
+        elif silent:
+            reason = f"nothing comes on {', '.join(silent)}"
+        else:
+            reason = "messages come on all, but their stamps lie further apart than sync.slop"
         self._log.warning(f"no complete set of inputs for {silent_s:.0f} s: {reason}")

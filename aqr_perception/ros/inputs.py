@@ -9,20 +9,19 @@ from typing import Any
 
 from message_filters import ApproximateTimeSynchronizer, SimpleFilter
 from rclpy.node import Node
-from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.qos import QoSPolicyKind, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
 from aqr_perception.ros.calibration import CameraModels
 from aqr_perception.ros.conversions import stamp_to_ns
 from aqr_perception.ros.parameters import NodeConfig
+from aqr_perception.ros.transform_buffer import RESTART_NS
 from aqr_perception.runtime.synchronizer import Sample, SampleSet, SampleState
 
 LIDAR = 0
 DATA_QOS = QoSProfile(depth=2, reliability=ReliabilityPolicy.BEST_EFFORT)
 """As sensor data: matches best-effort and reliable publishers; of large messages the newest two."""
-RESTART_NS = 5_000_000_000
-"""Stamps that go back this far [ns] are those of a new start, not of messages out of order."""
 INFO_QOS = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
 
 
@@ -81,7 +80,7 @@ class Inputs:
 
     def __init__(self, node: Node, config: NodeConfig, cameras: CameraModels,
                  default_topics: Mapping[str, str], on_set: Callable[[SampleSet], None],
-                 on_bad: Callable[[str], None], on_restart: Callable[[], None]) -> None:
+                 on_bad: Callable[[str], None]) -> None:
         """Subscribe.
 
         Args:
@@ -91,14 +90,11 @@ class Inputs:
             default_topics: Names that take the place of ``~/input/...`` unless remapped.
             on_set: Called with each set.
             on_bad: Called with the reason why a message is not taken.
-            on_restart: Called when time starts anew, as when a bag is played in a loop.
         """
         self._node = node
         self._config = config
         self._on_set = on_set
         self._on_bad = on_bad
-        self._on_restart = on_restart
-        self._newest_ns = 0
         self._synchronizer = ApproximateTime(config, on_set)
         compressed = config.image_transport == "compressed"
         image_type = CompressedImage if compressed else Image
@@ -107,6 +103,8 @@ class Inputs:
             input_topic(node, f"image{index}", default_topics) + suffix
             for index in range(len(config.cameras)))]
         self.received = [0] * len(self.topics)
+        self._newest_ns = [0] * len(self.topics)
+        self._asked_at = list(self.received)
         self._subscriptions = [
             self._subscribe(PointCloud2 if sensor == LIDAR else image_type, topic, DATA_QOS,
                             functools.partial(self._take, sensor))
@@ -117,8 +115,11 @@ class Inputs:
             for index in range(len(config.cameras))]
 
     def silent_topics(self) -> list[str]:
-        """Topics that no message has come on."""
-        return [topic for topic, count in zip(self.topics, self.received) if not count]
+        """Topics that no message has come on since this was last asked."""
+        silent = [topic for topic, now, before in zip(self.topics, self.received, self._asked_at)
+                  if now == before]
+        self._asked_at = list(self.received)
+        return silent
 
     def close(self) -> None:
         """Destroy the subscriptions."""
@@ -131,7 +132,8 @@ class Inputs:
         return self._node.create_subscription(
             message_type, topic, callback,
             QoSProfile(depth=qos.depth, reliability=qos.reliability),
-            qos_overriding_options=QoSOverridingOptions.with_default_policies())
+            qos_overriding_options=QoSOverridingOptions(
+                [QoSPolicyKind.RELIABILITY, QoSPolicyKind.DEPTH]))
 
     def _take(self, sensor: int, message: Any) -> None:
         self.received[sensor] += 1
@@ -140,9 +142,8 @@ class Inputs:
             self._on_bad(f"a message on {self.topics[sensor]} has the stamp 0; expected the time "
                          "of the measurement")
             return
-        if stamp_ns < self._newest_ns - RESTART_NS:
-            self._newest_ns = stamp_ns
+        if stamp_ns < self._newest_ns[sensor] - RESTART_NS:  # a recording starts again
             self._synchronizer = ApproximateTime(self._config, self._on_set)
-            self._on_restart()
-        self._newest_ns = max(self._newest_ns, stamp_ns)
+            self._newest_ns = [0] * len(self.topics)
+        self._newest_ns[sensor] = max(stamp_ns, self._newest_ns[sensor])
         self._synchronizer.add(sensor, message)

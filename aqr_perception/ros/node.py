@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import threading
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from types import FrameType
 from typing import Any
 
 import rclpy
@@ -16,12 +14,14 @@ from rclpy.duration import Duration
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.signals import SignalHandlerOptions
-from tf2_ros import Buffer, TransformListener
+from tf2_ros import TransformListener
 
 from aqr_perception.ros.detection import DetectionLoop, Pipeline
+from aqr_perception.ros.interrupt import stop_on_signals
 from aqr_perception.ros.outputs import Outputs
 from aqr_perception.ros.parameters import NodeConfig, NodeParameters
 from aqr_perception.ros.rehearsal import rehearsal_frame
+from aqr_perception.ros.transform_buffer import RestartingBuffer
 
 SPIN_S = 0.1
 FAILED = 2
@@ -80,7 +80,7 @@ class DetectorNode(LifecycleNode):
         self._tf_listener: TransformListener | None = None
         self._loop: DetectionLoop | None = None
         self.failure = ""
-        self._tf_buffer = Buffer()
+        self._tf_buffer = RestartingBuffer()
         self._jumps = self.get_clock().create_jump_callback(
             JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1),
                           on_clock_change=True),
@@ -180,27 +180,21 @@ def run(arguments: Sequence[str] | None = None, load: PipelineLoader = load_pipe
     Raises:
         ValueError: An argument, a parameter, the weights or the device do not fit.
     """
-    stop = threading.Event()
-
-    def request_stop(number: int, frame: FrameType | None) -> None:
-        stop.set()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, request_stop)
-    try:
-        rclpy.init(args=None if arguments is None else list(arguments),
-                   signal_handler_options=SignalHandlerOptions.NO)
-    except RuntimeError as error:  # a remapping rule or a file of parameters that does not parse
-        raise ValueError(f"ROS arguments do not fit: {error}") from None
-    try:
-        node = DetectorNode(load, default_topics)
+    with stop_on_signals() as stop:
         try:
-            _start(node)
-            _spin(node, stop)
+            rclpy.init(args=None if arguments is None else list(arguments),
+                       signal_handler_options=SignalHandlerOptions.NO)
+        except RuntimeError as error:  # a remapping or a file of parameters that does not parse
+            raise ValueError(f"ROS arguments do not fit: {error}") from None
+        try:
+            node = DetectorNode(load, default_topics)
+            try:
+                _start(node)
+                _spin(node, stop)
+            finally:
+                node.destroy_node()
         finally:
-            node.destroy_node()
-    finally:
-        rclpy.try_shutdown()
+            rclpy.try_shutdown()
     return 0
 
 

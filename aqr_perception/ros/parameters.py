@@ -21,10 +21,9 @@ from rclpy.exceptions import ParameterException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
+from aqr_perception.recordings.rig import NUSCENES_CAMERAS
 from aqr_perception.types import MODEL_LIDAR_HEIGHT, Controls, Gains, Mounting
 
-NUSCENES_CAMERAS = ("CAM_FRONT", "CAM_FRONT_RIGHT", "CAM_FRONT_LEFT", "CAM_BACK", "CAM_BACK_LEFT",
-                    "CAM_BACK_RIGHT")
 IMAGE_TRANSPORTS = ("raw", "compressed")
 
 

@@ -16,6 +16,8 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
 
 from aqr_perception.ros.messages import ns_to_stamp
+from aqr_perception.ros.recorded import SerializedMessage
+from aqr_perception.ros.topics import TF, TF_STATIC
 
 READ_AHEAD_BYTES = 1 << 30
 """What is held of a recording: 40 sets of six 1600×900 images."""
@@ -29,23 +31,6 @@ SHORTEST_LOOP_S = 0.1
 SENSOR_TYPES = ("sensor_msgs/msg/PointCloud2", "sensor_msgs/msg/Image",
                 "sensor_msgs/msg/CompressedImage", "sensor_msgs/msg/CameraInfo",
                 "tf2_msgs/msg/TFMessage")
-
-
-@dataclass(frozen=True)
-class SerializedMessage:
-    """One recorded message.
-
-    Attributes:
-        topic: Where it goes.
-        message_type: As ``sensor_msgs/msg/Image``.
-        stamp_ns: When it goes out, on the recording's clock [ns].
-        data: CDR, with its encapsulation header.
-    """
-
-    topic: str
-    message_type: str
-    stamp_ns: int
-    data: bytes
 
 
 class ReadAhead:
@@ -198,11 +183,11 @@ class Player:
     def finish(self) -> None:
         """Stay until reliable subscribers have everything, and the others had time to read."""
         deadline = time.monotonic() + ACKNOWLEDGE_S
-        for publisher in self._publishers.values():
+        for topic, publisher in self._publishers.items():
             left_s = deadline - time.monotonic()
-            if left_s <= 0:
-                break
-            publisher.wait_for_all_acked(Duration(seconds=left_s))
+            # Latched topics are acknowledged with a heartbeat only, seconds after they arrived.
+            if topic != TF_STATIC and left_s > 0:
+                publisher.wait_for_all_acked(Duration(seconds=left_s))
         self._stop.wait(SETTLE_S)
 
     def _without_subscriber(self) -> list[str]:
@@ -287,10 +272,10 @@ def message_class_of(message_type: str) -> type | None:
 
 
 def _qos(topic: str, reliable: bool) -> QoSProfile:
-    if topic == "/tf_static":
+    if topic == TF_STATIC:
         return QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE,
                           durability=DurabilityPolicy.TRANSIENT_LOCAL)
-    if topic == "/tf":
+    if topic == TF:
         return QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
     return QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE if reliable
                       else ReliabilityPolicy.BEST_EFFORT)

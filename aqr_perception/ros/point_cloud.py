@@ -25,7 +25,8 @@ def cloud_from_message(message: Any, intensity_max: float = 255.0,
         intensity_field: Name of that field; 0 is taken where the cloud has none, see `cloud_note`.
 
     Returns:
-        (N, 5) float32: x, y, z [m] as they came, intensity 0..1 (clipped), dt = 0. Points with a
+        (N, 5) float32: x, y, z [m] as they came, intensity 0..1 (clipped), and dt [s] of a field
+        of this name (the age of the point's sweep, in a cloud of several), else 0. Points with a
         value that is not finite are left out.
 
     Raises:
@@ -48,6 +49,8 @@ def cloud_from_message(message: Any, intensity_max: float = 255.0,
         if intensity_field in fields:
             intensity = _column(message, fields[intensity_field], data).ravel()
             np.clip(intensity / np.float32(intensity_max), 0, 1, out=points[:, 3], casting="unsafe")
+        if "dt" in fields:
+            points[:, 4] = _column(message, fields["dt"], data).ravel()
     finite = np.isfinite(points).all(axis=1)
     return points if finite.all() else points[finite]
 
