@@ -28,14 +28,14 @@ def run(args: argparse.Namespace) -> int:
     Returns:
         0 when every set came complete, else 1.
     """
-    from aqr_perception.ros.transport import PROFILE_VARIABLE, check_transport
+    from aqr_perception.ros.transport import PROFILE_VARIABLES, check_transport
 
     if args.sets < 1 or not 0 < args.rate <= 1000:
         raise ValueError(f"--sets is {args.sets} and --rate {args.rate}; expected at least 1 set, "
                          "and a rate above 0 and up to 1000 Hz")
     report = check_transport(args.sets, args.rate, args.qos)
     print(f"{report.middleware}, {report.reliability}, Fast DDS profile: "
-          f"{report.profile or f'none (set {PROFILE_VARIABLE})'}")
+          f"{report.profile or f'none (set {PROFILE_VARIABLES[0]})'}")
     print(f"complete sets: {report.sets_arrived} of {report.sets_sent} at {report.rate_hz:g} Hz")
     if report.latency_ms_p50 is not None:
         print(f"stamp to callback of the complete set: p50 {report.latency_ms_p50:.1f} ms, "

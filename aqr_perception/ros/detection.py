@@ -91,6 +91,7 @@ class DetectionLoop:
         self._inputs.close()
         if not self._worker.stop(STOP_S):
             self._log.error(f"the frame at work did not finish within {STOP_S:g} s")
+        self._assembler.close()
         self._log.info(f"{self.processed} frames processed, {self.passed_over} passed over for a "
                        f"newer one, {self.dropped} dropped")
 

@@ -31,7 +31,8 @@ CAMERAS, WIDTH, HEIGHT, POINTS = 6, 1600, 900, 34_720
 TOPICS = ("pointcloud", *(f"image{index}" for index in range(CAMERAS)))
 NODE_NAME = "check_transport"
 MATCH_S, SETTLE_S = 30.0, 1.0
-PROFILE_VARIABLE = "FASTDDS_DEFAULT_PROFILES_FILE"
+PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
+"""The second is the name that Fast DDS 2 knows (ROS 2 Humble and Jazzy)."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,11 @@ class TransportReport:
 
 def profile_in_force() -> str:
     """Path of the Fast DDS profile that processes of this environment load; empty if none."""
-    path = os.environ.get(PROFILE_VARIABLE, "")
-    return path if path and Path(path).is_file() else ""
+    for variable in PROFILE_VARIABLES:
+        path = os.environ.get(variable, "")
+        if path and Path(path).is_file():
+            return path
+    return ""
 
 
 def check_transport(sets: int, rate_hz: float, reliability: str) -> TransportReport:

@@ -124,7 +124,8 @@ def test_another_rig_runs_by_configuration_alone(listener, shared_data):
     folders = find_frames(shared_data / "dgp_scene_02")
     found = play_to(listener, 3, shared_data / "dgp_scene_02", "--rate", "0.3")
     for detections, folder in zip(found, folders, strict=True):
-        assert_same(detections, offline(folder, Rig(DGP_CAMERAS)))
+        # This recording gives six poses of the car, up to 1 cm apart, at one and the same stamp.
+        assert_same(detections, offline(folder, Rig(DGP_CAMERAS)), atol=0.02)
     assert process.stop() == 0
 
 
