@@ -36,10 +36,12 @@ class SensorMaps:
     """Narrow maps of all sensors of the rig, also of those without tokens (they hold zeros).
 
     Attributes:
-        bev: (B, c, H, W).
-        images: (B, V, c, H, W), V the rig's cameras.
+        bev: (B, c, H, W), each cell a vector of length √c.
+        images: (B, V, c, H, W), likewise, V the rig's cameras.
         columns: (B, V, W, E) unit descriptors of the image columns.
         occupancy: (B, 1, H, W) log(1 + points) in each cell of the bird's-eye view.
+        rays: (B, V, W, D, 3) points behind each image column [m].
+        middle: (B, V, W, 3) one of them, at `OVERLAP_DEPTH`.
         image_from_model: (B, V, 4, 4).
         present: (B, S) bool.
     """
@@ -48,6 +50,8 @@ class SensorMaps:
     images: Tensor
     columns: Tensor
     occupancy: Tensor
+    rays: Tensor
+    middle: Tensor
     image_from_model: Tensor
     present: Tensor
 
@@ -76,9 +80,9 @@ class Descriptors(nn.Module):
     def __init__(self, channels: int, config: GateConfig) -> None:
         super().__init__()
         narrow, wide = config.channels, config.descriptor
-        self.narrow, self.rows = narrow, config.row_bins
-        self.lidar_map = nn.Sequential(nn.Linear(channels, narrow), nn.LayerNorm(narrow))
-        self.image_map = nn.Sequential(nn.Linear(channels, narrow), nn.LayerNorm(narrow))
+        self.narrow, self.rows, self.depths = narrow, config.row_bins, config.depth_bins
+        self.lidar_map = nn.Linear(channels, narrow)
+        self.image_map = nn.Linear(channels, narrow)
         self.of_image = _mlp(config.row_bins * narrow, wide)
         self.of_lidar = _mlp(config.depth_bins * narrow, wide)
 
@@ -90,17 +94,22 @@ class Descriptors(nn.Module):
         cells = memory.bev_shape[0] * memory.bev_shape[1]
         bev = tokens.new_zeros(count, self.narrow, 1, 1)
         if cells:
-            bev = self.lidar_map(tokens[:, :cells]).transpose(1, 2)
+            bev = _unit(self.lidar_map(tokens[:, :cells])).transpose(1, 2)
             bev = bev.unflatten(2, memory.bev_shape) * memory.present[:, :1, None, None]
         images = tokens.new_zeros(count, views, self.narrow, 1, 1)
         if memory.views:
-            shown = self.image_map(tokens[:, cells:]).transpose(1, 2)
+            shown = _unit(self.image_map(tokens[:, cells:])).transpose(1, 2)
             shown = shown.unflatten(2, (len(memory.views), *memory.image_shape)).transpose(1, 2)
             images = tokens.new_zeros(count, views, self.narrow, *memory.image_shape)
             images[:, list(memory.views)] = shown
             images = images * memory.present[:, 1:, None, None, None]
-        return SensorMaps(bev, images, self.image_columns(images), occupancy,
-                          scene.batch.image_from_lidar.to(tokens.dtype), memory.present)
+        cameras = scene.batch.image_from_lidar.to(tokens.dtype)
+        depths = torch.linspace(NEAREST, scene.detection_range[3], self.depths,
+                                device=tokens.device, dtype=tokens.dtype)
+        rays = column_rays(cameras, scene.image_size, images.shape[-1],
+                           torch.cat([depths, depths.new_tensor([OVERLAP_DEPTH])]))
+        return SensorMaps(bev, images, self.image_columns(images), occupancy, rays[..., :-1, :],
+                          rays[..., -1, :], cameras, memory.present)
 
     def image_columns(self, images: Tensor) -> Tensor:
         """(B, V, c, H, W) → (B, V, W, E) unit descriptors."""
@@ -124,6 +133,11 @@ class Descriptors(nn.Module):
         coordinates = bev_coordinates(points, detection_range).flatten(1, 3)
         along = sample(bev, coordinates).unflatten(1, points.shape[1:4])
         return nn.functional.normalize(self.of_lidar(along.flatten(3)), dim=-1)
+
+
+def _unit(features: Tensor) -> Tensor:
+    """Features of mean 0 and mean square 1, so that products of them are correlations."""
+    return nn.functional.layer_norm(features, features.shape[-1:])
 
 
 def _mlp(inputs: int, width: int) -> nn.Sequential:
@@ -151,12 +165,6 @@ def column_rays(image_from_model: Tensor, image_size: tuple[int, int], columns: 
     points = nn.functional.pad(points, (0, 1), value=1.0)
     model_from_image = torch.linalg.inv(image_from_model.double()).to(depths.dtype)
     return torch.einsum("bvij,wdj->bvwdi", model_from_image, points)[..., :3]
-
-
-def ray_depths(config: GateConfig, detection_range: tuple[float, ...], like: Tensor) -> Tensor:
-    """(D,) depths [m] at which rays are sampled."""
-    return torch.linspace(NEAREST, detection_range[3], config.depth_bins,
-                          device=like.device, dtype=like.dtype)
 
 
 def agreement(first: Tensor, second: Tensor) -> Tensor:
@@ -208,7 +216,7 @@ def cameras_against_cameras(columns: Tensor, points: Tensor, other_columns: Tens
     rows = other_columns.transpose(2, 3)[..., None, :].flatten(0, 1)  # (B·V', E, 1, W')
     seen = sample(rows, places.flatten(0, 1))
     seen = seen.unflatten(0, other_columns.shape[:2]).unflatten(2, (views, width))
-    seen = nn.functional.normalize(seen.transpose(1, 2), dim=-1)  # (B, V, V', W, E)
+    seen = seen.transpose(1, 2)  # (B, V, V', W, E)
     visible = visible & other_present[..., None]
     shared = visible.unflatten(2, (views, width)).transpose(1, 2)
     return agreement(columns[:, :, None], seen) * shared[..., None], shared

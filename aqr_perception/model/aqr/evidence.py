@@ -9,16 +9,13 @@ from torch import Tensor, nn
 
 from aqr_perception.model.aqr.agreement import (
     GROUPS,
-    OVERLAP_DEPTH,
     SHIFTS,
     Descriptors,
     Edge,
     SensorMaps,
     agreement,
     cameras_against_cameras,
-    column_rays,
     pooled,
-    ray_depths,
     shift_correlation,
 )
 from aqr_perception.model.aqr.config import GateConfig
@@ -74,9 +71,7 @@ def gather(scene: Scene, before: TemporalMemory | None, descriptors: Descriptors
     """Collect the evidence that all queries share."""
     counted = occupancy(scene)
     maps = descriptors(scene, counted)
-    rays = column_rays(maps.image_from_model, scene.image_size, maps.columns.shape[2],
-                       ray_depths(config, scene.detection_range, maps.bev))
-    along = descriptors.lidar_columns(maps.bev, rays, scene.detection_range)
+    along = descriptors.lidar_columns(maps.bev, maps.rays, scene.detection_range)
     both = maps.present[:, :1] & maps.present[:, 1:]
     switch = float(config.agreement)
     same = agreement(maps.columns, along) * both[..., None, None] * switch
@@ -91,10 +86,8 @@ def gather(scene: Scene, before: TemporalMemory | None, descriptors: Descriptors
 def _edges_now(scene: Scene, maps: SensorMaps, same: Tensor, both: Tensor, switch: float) -> Edge:
     """Edge (B, S, S) between this frame's sensors."""
     lidar = pooled(same, torch.ones_like(same[..., 0], dtype=torch.bool))
-    middle = column_rays(maps.image_from_model, scene.image_size, maps.columns.shape[2],
-                         maps.bev.new_tensor([OVERLAP_DEPTH]))[:, :, :, 0]
     values, shared = cameras_against_cameras(
-        maps.columns, middle, maps.columns, maps.image_from_model, maps.present[:, 1:],
+        maps.columns, maps.middle, maps.columns, maps.image_from_model, maps.present[:, 1:],
         scene.image_size)
     others = ~torch.eye(shared.shape[1], dtype=torch.bool, device=shared.device)
     shared = shared & maps.present[:, 1:, None, None] & others[..., None]
@@ -231,6 +224,7 @@ class TokenEvidence(nn.Module):
     def __init__(self, config: GateConfig, layers: int) -> None:
         super().__init__()
         narrow, width = config.channels, config.hidden // 2
+        self.unread = config.initial_logit
         self.lidar = nn.Linear(narrow + 2 * GROUPS + 3, width)
         self.camera = nn.Linear(narrow + 2 * GROUPS, width)
         self.sensor = nn.Linear(config.hidden, width)
@@ -247,32 +241,50 @@ class TokenEvidence(nn.Module):
         sensor = self.sensor(hidden)
         parts = []
         if all(scene.memory.bev_shape):
-            looks = self.lidar(self._cells(scene, evidence)) + sensor[:, :1]
-            parts.append(self.head(looks.relu()))
+            parts.append(self._lidar_logits(scene, evidence, sensor[:, :1]))
         if scene.memory.views:
             views = list(scene.memory.views)
-            rows = evidence.maps.images.shape[-2]
-            columns = evidence.columns[:, :, :, None].expand(-1, -1, -1, rows, -1)
-            maps = torch.cat([evidence.maps.images, columns], dim=2)[:, views]
-            looks = self.camera(maps.permute(0, 1, 3, 4, 2)) + sensor[:, 1:][:, views, None, None]
-            parts.append(self.head(looks.relu()).flatten(1, 3))
+            shown = self.camera(self._pictures(evidence, views))
+            shown = shown + sensor[:, 1:][:, views, None, None]
+            parts.append(self.head(shown.relu()).flatten(1, 3))
         if not parts:
             return hidden.new_zeros(self.head.out_features, len(hidden), 0)
         return torch.cat(parts, dim=1).permute(2, 0, 1)
 
     @staticmethod
-    def _cells(scene: Scene, evidence: Evidence) -> Tensor:
-        """(B, H·W, n) facts of each cell, its agreement with the pictures that see it included."""
+    def _pictures(evidence: Evidence, views: list[int]) -> Tensor:
+        """(B, len(views), H, W, n) facts of each image token: its own, and those of its column."""
+        rows = evidence.maps.images.shape[-2]
+        columns = evidence.columns[:, :, :, None].expand(-1, -1, -1, rows, -1)
+        return torch.cat([evidence.maps.images, columns], dim=2)[:, views].permute(0, 1, 3, 4, 2)
+
+    def _lidar_logits(self, scene: Scene, evidence: Evidence, sensor: Tensor) -> Tensor:
+        """(B, H·W, L); cells that attention does not read keep the logit of the start."""
+        memory = scene.memory
+        height, width = memory.bev_shape
+        count, cells = len(memory.tokens), height * width
+        if memory.chosen is None:
+            index = torch.arange(cells, device=sensor.device).expand(count, -1)
+        else:  # the image tokens stand behind the cells and are all chosen
+            index = memory.chosen[:, :memory.chosen.shape[1] - (memory.tokens.shape[1] - cells)]
+        logits = self.head((self.lidar(self._cells(scene, evidence, index)) + sensor).relu())
+        if memory.chosen is None:
+            return logits
+        whole = logits.new_full((count, cells, logits.shape[-1]), self.unread)
+        return whole.scatter(1, index[..., None].expand_as(logits), logits)
+
+    @staticmethod
+    def _cells(scene: Scene, evidence: Evidence, index: Tensor) -> Tensor:
+        """(B, K, n) facts of cells (B, K), their agreement with the pictures that see them too."""
         maps = evidence.maps
         height, width = maps.bev.shape[-2:]
-        x, y = ((torch.arange(n, device=maps.bev.device, dtype=maps.bev.dtype) + 0.5) / n
-                for n in (width, height))
-        middle = torch.stack([x.expand(height, width), y[:, None].expand(height, width),
-                              torch.full_like(maps.bev[0, 0], 0.5)], dim=-1).flatten(0, 1)
-        places, visible = project(metres(middle, scene.detection_range).expand(1, 1, -1, -1),
+        facts = evidence.cells.flatten(2)
+        facts = facts.gather(2, index[:, None].expand(-1, facts.shape[1], -1)).transpose(1, 2)
+        place = torch.stack([(index % width + 0.5) / width, (index // width + 0.5) / height,
+                             torch.full_like(index, 0.5, dtype=facts.dtype)], dim=-1)
+        places, visible = project(metres(place.to(facts.dtype), scene.detection_range)[:, None],
                                   maps.image_from_model, scene.image_size)
-        seen = (visible & maps.present[:, 1:, None]).to(maps.bev.dtype)[..., None]
+        seen = (visible & maps.present[:, 1:, None]).to(facts.dtype)[..., None]
         agreed = sample_rows(evidence.columns[:, :, :GROUPS], places[..., 0]) * seen
         count = seen.sum(1)
-        return torch.cat([evidence.cells.flatten(2).transpose(1, 2),
-                          agreed.sum(1) / count.clamp(min=1.0), count], dim=-1)
+        return torch.cat([facts, agreed.sum(1) / count.clamp(min=1.0), count], dim=-1)

@@ -51,7 +51,8 @@ def pixel_statistics(images: Tensor) -> Tensor:
         (B, V, 3) mean, standard deviation, mean absolute difference of neighbouring pixels.
     """
     grey = widened(images[:, :, 1, ::PIXEL_STRIDE])
-    spread, mean = torch.std_mean(grey, dim=(-2, -1), unbiased=False)
+    mean = grey.mean((-2, -1))
+    spread = (grey.square().mean((-2, -1)) - mean.square()).clamp(min=0).sqrt()
     sharpness = (grey[..., 1:] - grey[..., :-1]).abs().mean((-2, -1))
     return torch.stack([mean, spread, sharpness], dim=-1)
 
@@ -67,9 +68,10 @@ def map_statistics(maps: Tensor, weight: Tensor | None = None) -> Tensor:
         (..., 2c).
     """
     if weight is None:
-        spread, mean = torch.std_mean(maps, dim=(-2, -1), unbiased=False)
-        return torch.cat([mean, spread], dim=-1)
-    total = weight.sum((-2, -1)).clamp(min=1.0)
-    mean = (maps * weight).sum((-2, -1)) / total
-    variance = (weight * (maps - mean[..., None, None]) ** 2).sum((-2, -1)) / total
+        mean, square = maps.mean((-2, -1)), maps.square().mean((-2, -1))
+    else:
+        total = weight.sum((-2, -1)).clamp(min=1.0)
+        mean = (maps * weight).sum((-2, -1)) / total
+        square = (maps.square() * weight).sum((-2, -1)) / total
+    variance = (square - mean.square()).clamp(min=0)
     return torch.cat([mean, (variance + 1e-6).sqrt()], dim=-1)

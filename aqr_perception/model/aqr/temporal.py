@@ -9,23 +9,23 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from aqr_perception.model.aqr.agreement import (
     GROUPS,
-    OVERLAP_DEPTH,
     Descriptors,
     Edge,
     SensorMaps,
     agreement,
     cameras_against_cameras,
-    column_rays,
     pooled,
-    ray_depths,
 )
 from aqr_perception.model.aqr.config import GateConfig
 from aqr_perception.model.aqr.places import bev_coordinates, sample
 from aqr_perception.model.aqr.routing import Scene
+
+HEIGHT = -1.0
+"""Height [m] in the model frame at which cells are moved: about that of a car's middle."""
 
 
 @dataclass(frozen=True)
@@ -101,32 +101,20 @@ def compare(scene: Scene, maps: SensorMaps, before: TemporalMemory | None, confi
     before_from_now, valid, motion = _motion(scene, before, config, maps.bev)
     then = before.maps
     usable = maps.present[:, :, None] & then.present[:, None, :] & valid[:, None, None]
-    lidar_map, lidar_shared = _bev_agreement(scene, maps, then, before_from_now)
-    still_map, still_shared = _bev_agreement(scene, maps, then, None)
-    lidar = pooled(lidar_map.flatten(2).transpose(1, 2), lidar_shared.flatten(1))
-    rays = column_rays(maps.image_from_model, scene.image_size, maps.columns.shape[2],
-                       ray_depths(config, scene.detection_range, maps.bev))
-    to_lidar = _against_lidar(maps.columns, _move(rays, before_from_now), then.bev, scene,
+    cells, lidar = _moved_bev(scene, maps, then, before_from_now)
+    to_lidar = _against_lidar(maps.columns, _move(maps.rays, before_from_now), then.bev, scene,
                               descriptors)
-    then_rays = column_rays(then.image_from_model, scene.image_size, then.columns.shape[2],
-                            ray_depths(config, scene.detection_range, maps.bev))
     now_from_before = torch.linalg.inv(before_from_now)
-    from_lidar = _against_lidar(then.columns, _move(then_rays, now_from_before), maps.bev, scene,
+    from_lidar = _against_lidar(then.columns, _move(then.rays, now_from_before), maps.bev, scene,
                                 descriptors)
-    middle = column_rays(maps.image_from_model, scene.image_size, maps.columns.shape[2],
-                         maps.bev.new_tensor([OVERLAP_DEPTH]))[:, :, :, 0]
     values, shared = cameras_against_cameras(
-        maps.columns, _move(middle, before_from_now), then.columns, then.image_from_model,
+        maps.columns, _move(maps.middle, before_from_now), then.columns, then.image_from_model,
         then.present[:, 1:], scene.image_size)
     moved = _edges(lidar, from_lidar, to_lidar, pooled(values, shared), usable)
     own = torch.diagonal(usable, dim1=1, dim2=2)
-    still = _still(still_map, still_shared, maps, then, own)
-    mask = valid[:, None, None, None]
-    return TemporalEvidence(
-        valid, motion, moved, still,
-        lidar_map * usable[:, 0, 0, None, None, None],
-        torch.diagonal(values, dim1=1, dim2=2).permute(0, 3, 1, 2)
-        * own[:, 1:, None, None] * mask)
+    columns = torch.diagonal(values, dim1=1, dim2=2).permute(0, 3, 1, 2)
+    return TemporalEvidence(valid, motion, moved, _still(maps, then, own),
+                            cells * own[:, 0, None, None, None], columns * own[:, 1:, None, None])
 
 
 def _nothing(maps: SensorMaps) -> TemporalEvidence:
@@ -163,28 +151,41 @@ def _move(points: Tensor, dst_from_src: Tensor) -> Tensor:
     return moved.view_as(points)
 
 
-def _bev_agreement(scene: Scene, maps: SensorMaps, then: SensorMaps, before_from_now: Tensor | None
-                   ) -> tuple[Tensor, Tensor]:
-    """(B, GROUPS, H, W) agreement of the two bird's-eye views, and (B, H, W) where either has
-    points. None moves nothing.
+def _moved_bev(scene: Scene, maps: SensorMaps, then: SensorMaps, before_from_now: Tensor
+               ) -> tuple[Tensor, Edge]:
+    """(B, GROUPS, H, W) agreement of each cell with the one that the motion has brought there, and
+    the mean over the cells with points.
     """
     height, width = maps.bev.shape[-2:]
     low, high = scene.detection_range[:2], scene.detection_range[3:5]
     x, y = (torch.linspace(0, 1, 2 * n + 1, device=maps.bev.device, dtype=maps.bev.dtype)[1::2]
             * (high[axis] - low[axis]) + low[axis] for axis, n in ((0, width), (1, height)))
     cells = torch.stack([x.expand(height, width), y[:, None].expand(height, width),
-                         torch.full_like(x, -1.0).expand(height, width)], dim=-1).flatten(0, 1)
-    cells = cells.expand(len(maps.bev), -1, -1)
-    if before_from_now is not None:
-        cells = _move(cells, before_from_now)
-    coordinates = bev_coordinates(cells, scene.detection_range)
+                         torch.full_like(x, HEIGHT).expand(height, width)], dim=-1).flatten(0, 1)
+    coordinates = bev_coordinates(_move(cells.expand(len(maps.bev), -1, -1), before_from_now),
+                                  scene.detection_range)
     old = sample(torch.cat([then.bev, then.occupancy], dim=1), coordinates)
-    unit = nn.functional.normalize
-    same = agreement(unit(maps.bev.flatten(2).transpose(1, 2), dim=-1), unit(old[..., :-1], dim=-1))
-    inside = (coordinates.abs() <= 1).all(-1)
-    shared = inside & ((maps.occupancy.flatten(1) > 0) | (old[..., -1] > 0))
-    same = same * inside[..., None]
-    return same.transpose(1, 2).unflatten(2, (height, width)), shared.unflatten(1, (height, width))
+    old = old.transpose(1, 2).unflatten(2, (height, width))
+    inside = (coordinates.abs() <= 1).all(-1).unflatten(1, (height, width))
+    return _compared(maps.bev, old[:, :-1], maps.occupancy[:, 0], old[:, -1], inside)
+
+
+def _compared(bev: Tensor, old: Tensor, points: Tensor, old_points: Tensor, inside: Tensor
+              ) -> tuple[Tensor, Edge]:
+    """Correlation (B, GROUPS, H, W) of two bird's-eye views, and its mean where either has points.
+
+    Args:
+        bev: (B, c, H, W).
+        old: Likewise.
+        points: (B, H, W) of the first; 0 where there is none.
+        old_points: Of the second.
+        inside: (B, H, W) bool: cells that the second has.
+    """
+    same = (bev * old).unflatten(1, (GROUPS, -1)).mean(2)
+    weight = (inside & ((points > 0) | (old_points > 0))).to(same.dtype)[:, None]
+    total = weight.sum((2, 3))
+    mean = (same * weight).sum((2, 3)) / total.clamp(min=1.0)
+    return same * inside[:, None], Edge(mean, total[:, 0] / weight[0, 0].numel())
 
 
 def _against_lidar(columns: Tensor, points: Tensor, bev: Tensor, scene: Scene,
@@ -207,12 +208,17 @@ def _edges(lidar: Edge, lidar_to_cameras: Edge, cameras_to_lidar: Edge, cameras:
     return Edge(block("values") * usable[..., None], block("overlap") * usable)
 
 
-def _still(lidar_map: Tensor, lidar_shared: Tensor, maps: SensorMaps, then: SensorMaps,
-           usable: Tensor) -> Edge:
+def _still(maps: SensorMaps, then: SensorMaps, usable: Tensor) -> Edge:
     """Edge (B, S) of each sensor against its own last frame, place by place."""
-    lidar = pooled(lidar_map.flatten(2).transpose(1, 2), lidar_shared.flatten(1))
-    same = (agreement(maps.columns, then.columns) if maps.columns.shape == then.columns.shape
-            else maps.columns.new_zeros(*maps.columns.shape[:-1], lidar.values.shape[-1]))
-    cameras = pooled(same, torch.ones_like(same[..., 0], dtype=torch.bool))
+    count, views = maps.columns.shape[:2]
+    lidar = Edge(maps.bev.new_zeros(count, GROUPS), maps.bev.new_zeros(count))
+    if maps.bev.shape == then.bev.shape:
+        everywhere = torch.ones_like(maps.occupancy[:, 0], dtype=torch.bool)
+        _, lidar = _compared(maps.bev, then.bev, maps.occupancy[:, 0], then.occupancy[:, 0],
+                             everywhere)
+    cameras = Edge(maps.bev.new_zeros(count, views, GROUPS), maps.bev.new_zeros(count, views))
+    if maps.columns.shape == then.columns.shape:
+        same = agreement(maps.columns, then.columns)
+        cameras = pooled(same, torch.ones_like(same[..., 0], dtype=torch.bool))
     return Edge(torch.cat([lidar.values[:, None], cameras.values], 1) * usable[..., None],
                 torch.cat([lidar.overlap[:, None], cameras.overlap], 1) * usable)

@@ -207,7 +207,7 @@ def test_any_sensors_may_be_absent(aqr):
 
 @each_mode
 def test_the_report_says_where_the_attention_went(aqr):
-    made = detector(aqr, trained=True)
+    made = detector(aqr)
     present = torch.tensor([[1, 1, 0, 1], [1, 1, 1, 1]], dtype=torch.bool)
     mass = made(batch(present=present)).aqr.report.mass
     torch.testing.assert_close(mass.sum(1), torch.ones(2), rtol=0, atol=1e-4)

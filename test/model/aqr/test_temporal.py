@@ -34,7 +34,8 @@ def look(scene):
 
 
 def with_bev(maps: SensorMaps, bev: torch.Tensor) -> SensorMaps:
-    return replace(maps, bev=bev, occupancy=torch.ones_like(maps.occupancy))
+    unit = torch.nn.functional.layer_norm(bev.transpose(1, 3), bev.shape[1:2]).transpose(1, 3)
+    return replace(maps, bev=unit, occupancy=torch.ones_like(maps.occupancy))
 
 
 def test_a_world_that_stands_still_agrees_once_the_motion_is_undone():
