@@ -1,0 +1,1 @@
+"""Where upstream keeps its compiled part."""
