@@ -1,0 +1,120 @@
+"""A simulated drive: frames of seven sensors and the truth about each, all from one seed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aqr_perception.geometry import rigid
+from aqr_perception.simulation import vehicles
+from aqr_perception.simulation.camera import Exposure, PictureTaker
+from aqr_perception.simulation.lidar import SpinningLidar
+from aqr_perception.simulation.rig import SensorRig
+from aqr_perception.simulation.tracing import TracedWorld
+from aqr_perception.simulation.truth import SAMPLES, SightLines, annotate
+from aqr_perception.simulation.world import EGO_MIDDLE, EGO_SIZE, World, draw_world
+from aqr_perception.types import Annotations, Calibration, CameraImage, LidarCloud, SensorFrame
+
+START_NS = 1_600_000_000_000_000_000
+"""Stamp of every drive's first frame [ns]."""
+
+
+@dataclass(frozen=True)
+class DriveSettings:
+    """What may be chosen about a drive.
+
+    Attributes:
+        rate_hz: Frames a second.
+        jitter_rig: Whether the sensors sit a little differently in each drive (and are known to).
+        reach: Objects farther away than this are not annotated [m].
+        images: False leaves the pictures out, which is several times faster.
+    """
+
+    rate_hz: float = 2.0
+    jitter_rig: bool = True
+    reach: float = 100.0
+    images: bool = True
+
+    def __post_init__(self) -> None:
+        if not .1 <= self.rate_hz <= 50:
+            raise ValueError(f"rate is {self.rate_hz} Hz; expected 0.1 to 50")
+
+
+Frame = tuple[SensorFrame, Annotations]
+
+
+def simulate_drive(seed: int, frames: int, rig: SensorRig, settings: DriveSettings = DriveSettings()
+                   ) -> Iterator[Frame]:
+    """Drive through a world.
+
+    The same seed, number of frames, rig and settings give the same bytes, in any process.
+
+    Args:
+        seed: 0 or more; the drive's number, as it were.
+        frames: How many.
+        rig: The car's sensors.
+        settings: The rest.
+
+    Yields:
+        One frame at a time, with its truth.
+    """
+    streams = [np.random.Generator(np.random.PCG64(child))
+               for child in np.random.SeedSequence(seed).spawn(4)]
+    world_rng, rig_rng, sensor_rng, truth_rng = streams
+    world = draw_world(world_rng, (frames - 1) / settings.rate_hz)
+    if settings.jitter_rig:
+        rig = rig.jittered(rig_rng)
+    drive = Drive(world, rig, rig_rng, truth_rng)
+    for k in range(frames):
+        yield drive.frame(k / settings.rate_hz, sensor_rng, settings)
+
+
+class Drive:
+    """A world with a rig in it."""
+
+    def __init__(self, world: World, rig: SensorRig, rig_rng: np.random.Generator,
+                 truth_rng: np.random.Generator) -> None:
+        self.world, self.rig = world, rig
+        ego = vehicles.ego(EGO_SIZE).moved(rigid.from_xyz_yaw(EGO_MIDDLE, 0, 0, 0))
+        self.traced = TracedWorld(world, truth_rng)
+        self.sight = SightLines(world.actors, truth_rng)
+        self.lidar = SpinningLidar(rig.lidar, ego)
+        self.takers = [PictureTaker(camera, ego) for camera in rig.cameras]
+        self.exposures = [Exposure.drawn(rig_rng) for _ in rig.cameras]
+
+    def frame(self, t: float, rng: np.random.Generator, settings: DriveSettings) -> Frame:
+        """Frame whose LiDAR stamp is t [s]."""
+        stamp = START_NS + round(t * 1e9)
+        world_from_lidar = self.world.world_from_ego(t) @ self.rig.lidar.ego_from_lidar
+        sweep = self.lidar.sweep(self.traced, t, rng)
+        seen = np.zeros((len(self.sight.actors), SAMPLES), bool)
+        images: list[CameraImage | None] = []
+        for taker, exposure in zip(self.takers, self.exposures):
+            image, found = self._picture(taker, exposure, t, stamp, world_from_lidar, rng,
+                                         settings.images)
+            images.append(image)
+            seen |= found
+        frame = SensorFrame(
+            stamp_ns=stamp, frame_id=self.rig.lidar.name, lidar=LidarCloud(stamp, sweep.points),
+            images=tuple(images), camera_names=self.rig.camera_names,
+            fixed_from_lidar=world_from_lidar)
+        return frame, annotate(self.world, self.sight, seen, t, rigid.inverse(world_from_lidar),
+                               sweep.points, settings.reach)
+
+    def _picture(self, taker: PictureTaker, exposure: Exposure, t: float, stamp: int,
+                 world_from_lidar: rigid.Matrix, rng: np.random.Generator, render: bool
+                 ) -> tuple[CameraImage | None, NDArray[np.bool_]]:
+        moment, world_from_camera = taker.moment(self.traced, t)
+        seen = self.sight.seen(self.world, moment, taker.camera, world_from_camera)
+        if not render:
+            return None, seen
+        pixels = taker.take(self.world, moment, world_from_camera, exposure, rng)
+        name = taker.rig_camera.name
+        return CameraImage(
+            name=name, stamp_ns=stamp + round(taker.rig_camera.delay_s * 1e9), pixels=pixels,
+            calibration=Calibration(taker.camera,
+                                    rigid.inverse(world_from_camera) @ world_from_lidar,
+                                    name)), seen
