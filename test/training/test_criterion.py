@@ -127,7 +127,7 @@ def test_other_denoising_queries_than_the_networks_are_refused():
 def with_gate(output, logits=None, contrast=None):
     nothing = torch.zeros(2, 2)
     report = AqrReport(nothing, nothing, nothing, nothing > 0, nothing, nothing)
-    return replace(output, aqr=AqrOutput(report, logits, contrast))
+    return replace(output, aqr=AqrOutput(report, torch.ones(2, 0), None, logits, contrast))
 
 
 def test_gate_is_taught_where_it_is_known_whom_to_trust():

@@ -82,8 +82,10 @@ class AttentionBiasRouter(Router):
                                             ) / (scene.reference_points.shape[1] - first)
         else:
             factor = routing.query_bias[:, first:].exp().mean(1)[:, memory.token_sensor]
-        return AqrOutput(report(memory, factor, state.weights[:, first:].mean(1),
-                                self.target_band, mean_mass(state.mass, first)))
+        weights = state.weights[:, first:]
+        summary = report(memory, factor, weights.mean(1), self.target_band,
+                         mean_mass(state.mass, first))
+        return AqrOutput(summary, factor.detach(), weights)
 
     def _routing(self, scene: Scene, weights: Tensor, reference_points: Tensor) -> Routing:
         """Biases of the queries at these places."""

@@ -29,9 +29,11 @@ from aqr_perception.model.aqr.monitor import mean_mass, report
 from aqr_perception.model.aqr.output import AqrOutput, Contrast, GateLabels, GateLogits
 from aqr_perception.model.aqr.places import full_precision
 from aqr_perception.model.aqr.routing import Router, Routing, Scene
+from aqr_perception.model.aqr.statistics import occupancy
 from aqr_perception.model.aqr.temporal import TemporalMemory, remember
 from aqr_perception.model.attention import EXCLUDED
 from aqr_perception.model.memory import Memory
+from aqr_perception.types import Batch
 
 INITIAL_SPREAD = 1e-5
 """Standard deviation of the last layers' weights at the start: no effect, but a gradient."""
@@ -123,6 +125,13 @@ class GateRouter(Router):
             state.query_base = self._at(scene.reference_points, state)
         return state
 
+    def remember(self, memory: Memory, batch: Batch, image_size: tuple[int, int],
+                 detection_range: tuple[float, ...]) -> TemporalMemory:
+        """Keep frames for the next ones without routing anything; see `history.look_back`."""
+        nothing = memory.tokens.new_zeros(len(memory.tokens), 0, 3)
+        scene = Scene(memory, nothing, nothing, 0, batch, image_size, detection_range, _unasked)
+        return remember(self.descriptors(scene, occupancy(scene)), scene)
+
     def _at(self, reference_points: Tensor, state: GateState) -> Tensor:
         """(B, Q, S, hidden) evidence at the queries' places and about the sensors."""
         assert state.evidence is not None
@@ -161,7 +170,7 @@ class GateRouter(Router):
             state.frame_logits if self.config.frame else None,
             torch.stack(state.query_logits)[:, :, first:] if state.query_logits else None,
             state.token_logits, memory.present)
-        return AqrOutput(summary, logits, state.contrast, state.history)
+        return AqrOutput(summary, factor.detach(), None, logits, state.contrast, state.history)
 
     def _query_logits(self, layer: int, target: Tensor, reference_points: Tensor, state: GateState
                       ) -> Tensor | None:
@@ -226,6 +235,10 @@ class GateRouter(Router):
         """Each matching query with another one's bias."""
         order = torch.randperm(bias.shape[1] - first, device=bias.device) + first
         return torch.cat([bias[:, :first], bias[:, order]], dim=1)
+
+
+def _unasked(layer: int, target: Tensor) -> tuple[Tensor, Tensor]:
+    raise AssertionError("a frame that is only remembered predicts nothing")
 
 
 def _say(scene: Scene, like: Tensor) -> Tensor:

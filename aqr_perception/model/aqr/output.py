@@ -65,6 +65,10 @@ class AqrOutput:
 
     Attributes:
         report: What AQR did.
+        factor: (B, T) factor on each token that the report sums up, without gradient; a picture of
+            it shows the weight map.
+        weights: (B, Q, 2) what each matching query gives to the LiDAR and the cameras, with its
+            gradient, for distillation; None in ``gate``.
         logits: Of the gate, for its supervision; None in other modes.
         contrast: For the loss that teaches the sensors' descriptors to agree; None in evaluation
             and in other modes.
@@ -72,6 +76,8 @@ class AqrOutput:
     """
 
     report: AqrReport
+    factor: Tensor
+    weights: Tensor | None = None
     logits: GateLogits | None = None
     contrast: Contrast | None = None
     history: TemporalMemory | None = None

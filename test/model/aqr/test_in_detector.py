@@ -17,6 +17,7 @@ from aqr_perception.model.aqr.config import (
     RendererConfig,
     WeightMapConfig,
 )
+from aqr_perception.model.aqr.history import look_back
 from aqr_perception.model.config import DecoderConfig, DetectorConfig, ImageConfig, LidarConfig
 from aqr_perception.model.detector import Detector
 from aqr_perception.types import Batch
@@ -224,3 +225,14 @@ def test_runs_in_half_precision(aqr):
         half = made(batch()).logits
     assert torch.isfinite(half).all()
     assert (half.float() - exact).abs().max() < 0.3
+
+
+def test_history_can_be_had_without_running_the_decoder():
+    made = detector(TRAINABLE["gate"], trained=True)
+    whole, short = made(batch()).aqr.history, look_back(made, batch())
+    for name, value in vars(whole.maps).items():
+        torch.testing.assert_close(getattr(short.maps, name), value)
+    torch.testing.assert_close(short.fixed_from_model, whole.fixed_from_model)
+    assert short.valid.all()
+    assert look_back(detector(TRAINABLE["weight_map"]), batch()) is None
+    assert look_back(without_aqr(made), batch()) is None

@@ -109,10 +109,11 @@ class WeightMapRouter(Router):
 
     def finish(self, state: Any) -> AqrOutput:
         """Report."""
-        matching = 0 if not self.config.reference else state.scene.denoising
-        return AqrOutput(report(
-            state.scene.memory, state.factor, state.weights[:, matching:].mean(1),
-            self.target_band, mean_mass(state.mass, state.scene.denoising)))
+        copies = state.scene.denoising if self.config.reference else 0  # else never weighed
+        weights = state.weights[:, copies:]
+        summary = report(state.scene.memory, state.factor, weights.mean(1), self.target_band,
+                         mean_mass(state.mass, state.scene.denoising))
+        return AqrOutput(summary, state.factor.detach(), weights)
 
     def _factor(self, state: WeightMapState, reference_points: Tensor,
                 predicted: tuple[Tensor, Tensor] | None) -> Tensor:

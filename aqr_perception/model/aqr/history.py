@@ -1,0 +1,41 @@
+"""What the gate keeps of a frame, without running the decoder: the frame before, in training."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from aqr_perception.model.aqr.gate import GateRouter
+from aqr_perception.model.aqr.places import full_precision
+from aqr_perception.model.aqr.temporal import TemporalMemory
+from aqr_perception.model.memory import select_sensors
+from aqr_perception.types import Batch
+
+if TYPE_CHECKING:
+    from aqr_perception.model.detector import Detector
+
+
+@torch.no_grad()
+def look_back(detector: Detector, batch: Batch) -> TemporalMemory | None:
+    """Make the history that belongs to the frames after those of a batch.
+
+    Equal to ``detector(batch).aqr.history`` at the cost of the trunks alone. Frame b of the next
+    batch is compared with frame b of this one; `TemporalMemory.take` reorders.
+
+    Args:
+        detector: The network, in the mode (training or not) that the next batch will run in.
+        batch: The frames before.
+
+    Returns:
+        The history; None where AQR has no use for one.
+    """
+    router = detector.decoder.router
+    if not isinstance(router, GateRouter) or not router.config.learned:
+        return None
+    config = detector.config
+    selection = select_sensors(batch, config.lidar is not None, config.image is not None)
+    memory = detector.tokenizer(batch, selection)
+    image_size = (config.image.height, config.image.width) if config.image else (0, 0)
+    with full_precision(memory.tokens):
+        return router.remember(memory, batch, image_size, config.detection_range)
