@@ -15,6 +15,8 @@ from aqr_perception.recordings.frame_directory import CALIBRATION
 from aqr_perception.types import Annotations, CameraImage, SensorFrame
 
 JPEG_QUALITY = 95
+INTENSITY_MAX = 255
+"""Full reflection in the file; most drivers, and the node by default, have this scale."""
 
 
 def write_frame(folder: str | Path, frame: SensorFrame, annotations: Annotations | None = None,
@@ -39,7 +41,7 @@ def write_frame(folder: str | Path, frame: SensorFrame, annotations: Annotations
     folder.mkdir(parents=True, exist_ok=True)
     ego_from_lidar = np.eye(4) if ego_from_lidar is None else ego_from_lidar
     lidar: dict[str, Any] = {
-        "file": "lidar.bin", "fields": ["x", "y", "z", "intensity(0-1)", "dt"], "dtype": "float32",
+        "file": "lidar.bin", "fields": ["x", "y", "z", "intensity(0-255)", "dt"], "dtype": "float32",
         "timestamp": frame.lidar.stamp_ns * 1e-9, "lidar2ego": ego_from_lidar.tolist()}
     if frame.fixed_from_lidar is not None:
         lidar["lidar2world"] = frame.fixed_from_lidar.tolist()
@@ -51,7 +53,9 @@ def write_frame(folder: str | Path, frame: SensorFrame, annotations: Annotations
             on_car = ego_from_lidar @ rigid.inverse(image.calibration.camera_from_lidar)
         cameras[image.name] = _camera_entry(image, on_car)
         _write_picture(folder / f"{image.name}.jpg", image)
-    frame.lidar.points.astype("<f4").tofile(folder / "lidar.bin")
+    rows = frame.lidar.points.astype("<f4")
+    rows[:, 3] *= INTENSITY_MAX
+    rows.tofile(folder / "lidar.bin")
     if annotations is not None:
         write_annotations(folder / ANNOTATIONS, annotations, frame.frame_id)
     document = {"lidar": lidar, "cameras": cameras}
