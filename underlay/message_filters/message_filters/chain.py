@@ -16,7 +16,7 @@ class Chain(SimpleFilter):
     def __init__(self, message_filter: SimpleFilter | None = None) -> None:
         super().__init__()
         self.incoming_connection: int | None = None
-        self._links: list[SimpleFilter] = []
+        self._links: list[Any] = []
         self._way_out = 0  # the connection of the last link to this chain's output
         if message_filter is not None:
             self.connectInput(message_filter)
@@ -38,7 +38,7 @@ class Chain(SimpleFilter):
         else:
             self.signalMessage(message)
 
-    def addFilter(self, message_filter: SimpleFilter) -> None:
+    def addFilter(self, message_filter: Any) -> None:
         """Put a filter at the end."""
         if self._links:
             last = self._links[-1]
@@ -47,7 +47,7 @@ class Chain(SimpleFilter):
         self._links.append(message_filter)
         self._way_out = message_filter.registerCallback(self.signalMessage)
 
-    def getFilter(self, index: int) -> SimpleFilter:
+    def getFilter(self, index: int) -> Any:
         """The filter that was added as number ``index``, from zero.
 
         Raises:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from rclpy.duration import Duration
 from rclpy.time import Time
@@ -92,9 +92,9 @@ class ApproximateTimeSynchronizer(TimeSynchronizer):
         """
         if isinstance(queue_offset, bool):
             allow_headerless = allow_headerless or queue_offset
-            queue_offset = False
         self.slop = Duration(seconds=slop)
-        self.queue_offset = queue_offset
+        self.queue_offset: Sequence[int] | Literal[False] = (
+            False if isinstance(queue_offset, bool) else queue_offset)
         self.allow_headerless = allow_headerless
         self.sync_arrival_time = sync_arrival_time
         super().__init__(fs, queue_size)
