@@ -14,13 +14,23 @@ from aqr_perception.simulation import textures
 from aqr_perception.simulation.materials import Material, column
 from aqr_perception.simulation.mesh import Mesh
 from aqr_perception.simulation.rig import RigCamera
-from aqr_perception.simulation.tracing import NO_HIT, Hits, Moment, RayScene, Surfaces, TracedWorld
+from aqr_perception.simulation.tracing import (
+    NO_HIT,
+    Hits,
+    Moment,
+    RayScene,
+    Surfaces,
+    TracedWorld,
+    dot,
+)
 from aqr_perception.simulation.weather import Weather
 from aqr_perception.simulation.world import World
 
-_EDGE = .05
+_EDGE = .12
 """Contrast between neighbours [share of full scale] above which a pixel gets more rays."""
-_EXTRA = np.array([(-.3, -.1), (.1, -.3), (.3, .3)], np.float32)
+_COVER_REACH = 35.0
+"""[m] to which dark corners are looked for."""
+_EXTRA = np.array([(-.3, -.25), (.33, -.1), (-.05, .33)], np.float32)
 """Where in the pixel the further rays go."""
 
 
@@ -131,9 +141,9 @@ class PictureTaker:
         ego_turn = (turn @ self.rig_camera.ego_from_camera[:3, :3].T.astype(np.float32))
         normal = self._own.normal[triangle] @ ego_turn.T
         away = self.rays[self.own_pixels] @ turn.T
-        normal *= -np.sign((normal * away).sum(1, keepdims=True))
+        normal *= -np.sign(dot(normal, away))[:, None]
         points = self._own_points @ turn.T + eye
-        color = _lit(self._own.color[triangle], normal, points, moment, world.weather)
+        color = _lit(self._own.color[triangle], normal, points, eye, moment, world.weather)
         gloss = column("gloss")[self._own.material[triangle]]
         light[self.own_pixels] = _mirrored(color, normal, away, gloss, world.weather)
 
@@ -177,7 +187,7 @@ def shade(hits: Hits, met: NDArray[np.integer], eye: NDArray[np.float32],
     distance = hits.distance[met]
     points = eye + distance[:, None] * directions
     normal = np.asarray(hits.surface("normal", met))
-    facing = (normal * directions).sum(1)
+    facing = dot(normal, directions)
     normal = normal * -np.sign(facing)[:, None]
     facing = np.abs(facing)
     material = np.asarray(hits.surface("material", met))
@@ -200,29 +210,32 @@ def shade(hits: Hits, met: NDArray[np.integer], eye: NDArray[np.float32],
     fixed = hits.moving[met] < 0  # grain stays where it is on the ground, and would swim on movers
     color *= np.maximum(1 + (column("grain")[material] * fixed
                              * textures.grain(points, footprint))[:, None], .1)
-    light = _lit(color, normal, points, hits.moment, weather, material == Material.FOLIAGE)
+    light = _lit(color, normal, points, eye, hits.moment, weather, material == Material.FOLIAGE)
     lamp = material == Material.LAMP
     light[lamp] += .35 * color[lamp]
     shiny = np.flatnonzero(gloss > .015)
     light[shiny] = _mirrored(light[shiny], normal[shiny], directions[shiny], gloss[shiny], weather)
     clear = np.exp(-weather.fog * distance)[:, None]
-    return np.asarray(light * clear + weather.horizon.astype(np.float32) * (1 - clear), np.float32)
+    return np.asarray(light * clear + weather.horizon * (1 - clear), np.float32)
 
 
 def _lit(color: NDArray[np.float32], normal: NDArray[np.float32], points: NDArray[np.float32],
-         moment: Moment, weather: Weather, leafy: NDArray[np.bool_] | None = None
+         eye: NDArray[np.float32], moment: Moment, weather: Weather, leafy: NDArray[np.bool_] | None = None
          ) -> NDArray[np.float32]:
     """Diffuse light (N, 3): sun with shadows, sky from above, ground from below."""
     up = normal[:, 2]
     near = points + .02 * normal
     lift = normal + np.array([0, 0, .35], np.float32)
-    lift /= np.sqrt(np.square(lift).sum(1, keepdims=True))
-    covered = moment.blocked(near, lift, 2.5)
-    open_sky = np.where(covered, .35, 1.0) * (.5 + .5 * up)
-    light = (open_sky[:, None] * weather.sky_light + ((.5 - .5 * up) * np.where(covered, .5, 1)
-                                                      )[:, None] * weather.ground_light)
+    lift /= np.sqrt(dot(lift, lift))[:, None]
+    covered = np.zeros(len(points), bool)
+    offset = points - eye
+    close = np.flatnonzero(dot(offset, offset) < _COVER_REACH ** 2)
+    covered[close] = moment.blocked(near[close], lift[close], 2.5)
+    open_sky = np.where(covered, np.float32(.35), np.float32(1)) * (.5 + .5 * up)
+    below = np.where(covered, np.float32(.5), np.float32(1)) * (.5 - .5 * up)
+    light = open_sky[:, None] * weather.sky_light + below[:, None] * weather.ground_light
     if weather.sun_light.max() > .02:
-        sun = weather.sun.astype(np.float32)
+        sun = weather.sun
         slant = normal @ sun
         if leafy is not None:  # leaves let light through
             slant = np.where(leafy, .25 + .5 * np.abs(slant), slant)
@@ -237,13 +250,13 @@ def _mirrored(light: NDArray[np.float32], normal: NDArray[np.float32],
               directions: NDArray[np.float32], gloss: NDArray[np.float32], weather: Weather
               ) -> NDArray[np.float32]:
     """Add the mirror image of sky or surroundings, stronger at a grazing angle (Schlick)."""
-    across = (normal * directions).sum(1, keepdims=True)
+    across = dot(normal, directions)[:, None]
     share = gloss[:, None] + (.75 - gloss[:, None]) * np.minimum(gloss * 12, 1)[:, None] \
         * (1 - np.abs(across)) ** 5
     back = directions - 2 * across * normal
     image = textures.sky(back, weather)
     low = back[:, 2] < .12  # houses and trees, not sky
-    image[low] = .35 * image[low] + .3 * weather.ground_light.astype(np.float32)
+    image[low] = .35 * image[low] + .3 * weather.ground_light
     return np.asarray(light * (1 - share) + share * image, np.float32)
 
 

@@ -80,7 +80,7 @@ class Drive:
         self.world, self.rig = world, rig
         ego = vehicles.ego(EGO_SIZE).moved(rigid.from_xyz_yaw(EGO_MIDDLE, 0, 0, 0))
         self.traced = TracedWorld(world, truth_rng)
-        self.sight = SightLines(world.actors, truth_rng)
+        self.sight = SightLines(world, truth_rng)
         self.lidar = SpinningLidar(rig.lidar, ego)
         self.takers = [PictureTaker(camera, ego) for camera in rig.cameras]
         self.exposures = [Exposure.drawn(rig_rng) for _ in rig.cameras]

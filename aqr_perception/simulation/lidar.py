@@ -11,7 +11,7 @@ from aqr_perception.geometry import rigid
 from aqr_perception.simulation.materials import Material, column
 from aqr_perception.simulation.mesh import Mesh
 from aqr_perception.simulation.rig import RigLidar
-from aqr_perception.simulation.tracing import NO_HIT, Hits, RayScene, TracedWorld
+from aqr_perception.simulation.tracing import NO_HIT, Hits, RayScene, TracedWorld, dot
 from aqr_perception.simulation.weather import Weather
 
 POINT_GRID = 256.0
@@ -124,7 +124,7 @@ def _reflected(hits: Hits, origins: NDArray[np.float32], directions: NDArray[np.
     count = len(hits.distance)
     material = np.asarray(hits.surface("material"))
     strength = np.asarray(hits.surface("reflectivity")).copy()
-    facing = np.abs((np.asarray(hits.surface("normal")) * directions).sum(1))
+    facing = np.abs(dot(np.asarray(hits.surface("normal")), directions))
     ground = np.flatnonzero((material == Material.GROUND) & (hits.distance < NO_HIT))
     if len(ground):
         where = origins[ground] + hits.distance[ground, None] * directions[ground]

@@ -118,6 +118,16 @@ class MeshBuilder:
                       np.stack([np.broadcast_to(end, high.shape), high, high_next], 1)]
         self.add(np.concatenate(faces), material, color)
 
+    def disc(self, center: ArrayLike, axis: ArrayLike, radius: float, material: Material,
+             color: Color, sides: int = 8) -> None:
+        """A flat disc across an axis."""
+        side, up = _across(np.asarray(axis, np.float64))
+        angle = np.arange(sides) * (2 * np.pi / sides)
+        middle = np.asarray(center, np.float64)
+        ring = middle + radius * (np.cos(angle)[:, None] * side + np.sin(angle)[:, None] * up)
+        self.add(np.stack([np.broadcast_to(middle, ring.shape), ring, np.roll(ring, -1, 0)], 1),
+                 material, color)
+
     def quad(self, corners: ArrayLike, material: Material, color: Color, style: int = 0) -> None:
         """A flat patch of four corners (4, 3), in order around it."""
         a, b, c, d = np.asarray(corners, np.float64)

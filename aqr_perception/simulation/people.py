@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from aqr_perception.simulation import palette
 from aqr_perception.simulation.materials import Material
-from aqr_perception.simulation.mesh import Color, Mesh, MeshBuilder, at
+from aqr_perception.simulation.mesh import Color, Mesh, MeshBuilder, at, grid_triangles
 
 Size = NDArray[np.float64]
 
@@ -33,22 +33,22 @@ def pedestrian(rng: np.random.Generator, size: Size, stride: float) -> Mesh:
     for side in (-1, 1):
         knee = [side * step * .7 + .04, side * .085, .27 * height]
         foot = [side * step, side * .085, .02]
-        build.tube(knee, [0, side * .08, hip], .055, .085, Material.CLOTH, trousers)
-        build.tube(foot, knee, .045, .06, Material.CLOTH, leg_cloth)
+        _limb(build, knee, [0, side * .08, hip], .055, .085, Material.CLOTH, trousers)
+        _limb(build, foot, knee, .045, .06, Material.CLOTH, leg_cloth)
         build.box([side * step + .06, side * .085, .035], [.24, .09, .07], Material.RUBBER,
                   palette.rgb(30))
         hand = [-side * step * .8, side * (.21 + .06 * abs(stride)), .47 * height]
         elbow = [-side * step * .2 - .04, side * .23, .64 * height]
-        build.tube(elbow, [0, side * .17, .8 * height], .04, .05, Material.CLOTH, shirt)
-        build.tube(hand, elbow, .035, .04, Material.SKIN, skin)
+        _limb(build, elbow, [0, side * .17, .8 * height], .04, .05, Material.CLOTH, shirt)
+        _limb(build, hand, elbow, .035, .04, Material.SKIN, skin)
     if skirt:
         build.tube([0, 0, .28 * height], [0, 0, hip], .2, .12, Material.CLOTH, trousers)
     for (z0, r0), (z1, r1) in zip(((hip - .04, .13), (.66 * height, .12), (shoulder, .155)),
                                   ((.66 * height, .12), (shoulder, .155), (neck, .06))):
-        build.tube([0, 0, z0], [0, 0, z1], r0, r1, Material.CLOTH, shirt, sides=8)
+        build.tube([0, 0, z0], [0, 0, z1], r0, r1, Material.CLOTH, shirt, 8, False)
     if vest:
         build.tube([0, 0, .62 * height], [0, 0, .66 * height], .135, .135, Material.RETRO,
-                   palette.rgb(210), sides=8)
+                   palette.rgb(210), 8, False)
     head = .07 * height
     build.ball([.01, 0, height - head * .95], [head * .75, head * .65, head * .95], Material.SKIN,
                skin, 7, 4)
@@ -129,27 +129,33 @@ def _rider(build: MeshBuilder, rng: np.random.Generator, seat: NDArray[np.float6
     for side in (-1, 1):
         knee = np.array([seat[0] + .4, side * .13, (seat[2] + pedals[2]) / 2 + .14])
         foot = pedals + at(side * .12, side * .12, side * .08)
-        build.tube(seat + at(0, side * .1, 0), knee, .085, .065, Material.CLOTH, trousers)
-        build.tube(knee, foot, .06, .045, Material.CLOTH, trousers)
+        _limb(build, seat + at(0, side * .1, 0), knee, .085, .065, Material.CLOTH, trousers)
+        _limb(build, knee, foot, .06, .045, Material.CLOTH, trousers)
         build.box(foot, [.25, .09, .08], Material.RUBBER, palette.rgb(30))
-        build.tube(shoulder + at(0, side * .18, 0), bar + at(0, side * .24, 0), .05, .035,
-                   Material.CLOTH, shirt)
+        _limb(build, shoulder + at(0, side * .18, 0), bar + at(0, side * .24, 0), .05, .035,
+              Material.CLOTH, shirt)
     color: Color = palette.any_color(rng) if helmet or rng.random() < .5 else skin
     build.ball([shoulder[0] + .08, 0, height - .13], [.13, .115, .13],
                Material.PLASTIC if helmet else Material.SKIN, color, 8, 5)
 
 
+def _limb(build: MeshBuilder, start: ArrayLike, end: ArrayLike, radius: float, end_radius: float,
+          material: Material, color: Color) -> None:
+    build.tube(start, end, radius, end_radius, material, color, 5, False)
+
+
 def _rim(build: MeshBuilder, x: float, radius: float) -> None:
     """A bicycle's wheel: a thin tyre and a few spokes, open in between."""
     angle = np.arange(11) * (2 * np.pi / 10)
-    points = np.stack([x + radius * np.cos(angle), np.zeros(11), radius + radius * np.sin(angle)], 1)
-    inner = points + .08 * (np.array([x, 0, radius]) - points) / radius
+    points = np.stack([x + radius * np.cos(angle), np.zeros(11), radius + radius * np.sin(angle)],
+                      1)
+    inner = points + .08 * (at(x, 0, radius) - points) / radius
     for y in (-.02, .02):
-        for k in range(10):
-            build.quad(np.array([points[k], points[k + 1], inner[k + 1], inner[k]]) + at(0, y, 0),
-                       Material.RUBBER, palette.TYRE)
-    for k in range(0, 10, 2):
-        build.tube(points[k], [x, 0, radius], .004, None, Material.METAL, palette.rgb(150), 3, False)
+        rings = np.stack([points, inner]) + at(0, y, 0)
+        build.add(grid_triangles(rings), Material.RUBBER, palette.TYRE)
+    hub = at(x, 0, radius)
+    spokes = np.stack([np.stack([hub, point, point + at(0, .01, .01)]) for point in points[:10:2]])
+    build.add(spokes, Material.METAL, palette.rgb(150))
 
 
 def _limited(mesh: Mesh, size: Size) -> Mesh:

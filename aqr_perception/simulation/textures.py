@@ -111,7 +111,7 @@ def sky(directions: NDArray[np.float32], weather: Weather) -> NDArray[np.float32
     """Light of the sky (N, 3) along directions; below the horizon that of the far ground."""
     up = np.maximum(directions[:, 2], 0.0)
     share = (1 - np.exp(-4.0 * up))[:, None]
-    out = weather.horizon.astype(np.float32) * (1 - share) + weather.zenith.astype(np.float32) * share
+    out = weather.horizon * (1 - share) + weather.zenith * share
     if weather.clouds > .02:
         scale = 40.0 / (up + .12)
         u = directions[:, 0] * scale + weather.cloud_seed % 251

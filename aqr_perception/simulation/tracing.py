@@ -23,6 +23,11 @@ NO_HIT = np.float32(1e6)
 _LUMINANCE = np.array([.21, .72, .07], np.float32)
 
 
+def dot(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(N,) inner products of rows of three; several times faster than a sum over axis 1."""
+    return a[:, 0] * b[:, 0] + a[:, 1] * b[:, 1] + a[:, 2] * b[:, 2]
+
+
 @dataclass(frozen=True)
 class Surfaces:
     """What each triangle of a scene is, for shading and for the LiDAR.

@@ -38,21 +38,27 @@ def boxes_at(world: World, actors: Sequence[Actor], t: float, lidar_from_world: 
 class SightLines:
     """Points on every actor's surface that cameras look for."""
 
-    def __init__(self, actors: Sequence[Actor], rng: np.random.Generator) -> None:
-        self.actors = tuple(actors)
-        self.samples = np.stack([_surface_points(actor, rng) for actor in actors]) if actors else (
-            np.zeros((0, SAMPLES, 3)))
+    def __init__(self, world: World, rng: np.random.Generator) -> None:
+        self.actors = world.actors
+        self.samples = np.zeros((len(self.actors), SAMPLES, 3))
+        self._standing = np.zeros_like(self.samples)
+        for k, actor in enumerate(self.actors):
+            self.samples[k] = _surface_points(actor, rng)
+            pose, _ = world.world_from_actor(actor, 0.0)
+            self._standing[k] = rigid.transform_points(pose, self.samples[k])
+        self._movers = [k for k, actor in enumerate(self.actors) if actor.motion.moves]
 
     def seen(self, world: World, moment: Moment, camera: PinholeCamera,
              world_from_camera: rigid.Matrix) -> NDArray[np.bool_]:
         """(actors, SAMPLES) which lines of sight end on their own object, inside the picture."""
         out = np.zeros(self.samples.shape[:2], bool)
         camera_from_world, eye = rigid.inverse(world_from_camera), world_from_camera[:3, 3]
-        poses = [world.world_from_actor(actor, moment.t)[0] for actor in self.actors]
-        if not poses:
+        if not self.actors:
             return out
-        points = np.stack([rigid.transform_points(pose, samples)
-                           for pose, samples in zip(poses, self.samples)])
+        points = self._standing.copy()
+        for k in self._movers:
+            pose, _ = world.world_from_actor(self.actors[k], moment.t)
+            points[k] = rigid.transform_points(pose, self.samples[k])
         local = rigid.transform_points(camera_from_world, points.reshape(-1, 3))
         _, inside = camera.project(local)
         chosen = np.flatnonzero(inside)
@@ -87,9 +93,19 @@ def annotate(world: World, sight: SightLines, seen: NDArray[np.bool_], t: float,
     return Annotations(
         boxes=boxes,
         labels=np.array([sight.actors[k].model.label for k in near], np.int64),
-        num_lidar_pts=points_in_boxes(real, boxes).sum(1).astype(np.int64),
+        num_lidar_pts=count_points(real, boxes),
         visibility=seen[near].mean(axis=1).astype(np.float32),
         track_ids=np.array([sight.actors[k].track_id for k in near], np.int64))
+
+
+def count_points(points: NDArray[np.float32], boxes: Boxes3D) -> NDArray[np.int64]:
+    """(M,) points in each box; as `points_in_boxes`, which sees only those near each box here."""
+    ordered = points[np.argsort(points[:, 0], kind="stable")]
+    reach = np.hypot(boxes.size[:, 0], boxes.size[:, 1]) / 2 + .01
+    first = np.searchsorted(ordered[:, 0], boxes.center[:, 0] - reach)
+    last = np.searchsorted(ordered[:, 0], boxes.center[:, 0] + reach)
+    return np.array([points_in_boxes(ordered[a:b], boxes[k:k + 1]).sum()
+                     for k, (a, b) in enumerate(zip(first, last))], np.int64)
 
 
 def _surface_points(actor: Actor, rng: np.random.Generator) -> NDArray[np.float64]:

@@ -259,9 +259,10 @@ def _wheels(build: MeshBuilder, x: float, width: float, radius: float) -> None:
     for side in (-1, 1):
         inner, outer = side * (width / 2 - .24), side * (width / 2 - .005)
         build.tube([x, inner, radius], [x, outer, radius], radius, None, Material.RUBBER,
-                   palette.TYRE, sides=10)
-        build.tube([x, outer, radius], [x, outer + side * .01, radius], .58 * radius, None,
-                   Material.METAL, palette.rgb(140), sides=8)
+                   palette.TYRE, sides=9, caps=False)
+        build.disc([x, outer, radius], [0, 1, 0], radius, Material.RUBBER, palette.TYRE, 9)
+        build.disc([x, outer + side * .01, radius], [0, 1, 0], .58 * radius, Material.METAL,
+                   palette.rgb(140), 7)
 
 
 def _lights(build: MeshBuilder, length: float, width: float, z: float, height: float,

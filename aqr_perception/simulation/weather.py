@@ -26,21 +26,19 @@ class Weather:
         fog: Extinction [1/m]; 0.03 is thick.
         rain: Strength 0..1.
         wetness: Of the ground, 0..1.
-        exposure: Factor on the light before the tone curve.
     """
 
-    sun: NDArray[np.float64]
-    sun_light: NDArray[np.float64]
-    sky_light: NDArray[np.float64]
-    ground_light: NDArray[np.float64]
-    horizon: NDArray[np.float64]
-    zenith: NDArray[np.float64]
+    sun: NDArray[np.float32]
+    sun_light: NDArray[np.float32]
+    sky_light: NDArray[np.float32]
+    ground_light: NDArray[np.float32]
+    horizon: NDArray[np.float32]
+    zenith: NDArray[np.float32]
     clouds: float
     cloud_seed: int
     fog: float
     rain: float
     wetness: float
-    exposure: float
 
 
 def draw_weather(rng: np.random.Generator) -> Weather:
@@ -61,13 +59,14 @@ def draw_weather(rng: np.random.Generator) -> Weather:
     grey, blue = palette.rgb(225), palette.rgb(125, 165, 215)
     mix = min(1.0, clouds * 1.1)
     zenith = (blue * (1 - mix) + grey * mix * .9) * rng.uniform(.85, 1.15)
-    horizon = palette.rgb(*(rng.normal(0, 4, 3) + [212, 222, 232]).clip(0, 250))
+    horizon = palette.rgb(*rng.normal([212, 222, 232], 4).clip(0, 250))
     horizon = horizon * (1 - overcast * .2)
     sky_light = (.75 * zenith + .25 * horizon) * rng.uniform(.9, 1.5)
-    total = .55 * sun_light.mean() + sky_light.mean()
-    return Weather(sun=sun, sun_light=sun_light, sky_light=sky_light,
-                   ground_light=.22 * (sky_light + sun_light * np.sin(elevation)),
+    ground_light = .22 * (sky_light + sun_light * np.sin(elevation))
+    sun, sun_light, sky_light, ground_light, horizon, zenith = (
+        np.asarray(light, np.float32)
+        for light in (sun, sun_light, sky_light, ground_light, horizon, zenith))
+    return Weather(sun=sun, sun_light=sun_light, sky_light=sky_light, ground_light=ground_light,
                    horizon=horizon, zenith=zenith, clouds=clouds,
                    cloud_seed=int(rng.integers(1 << 30)), fog=fog + .004 * rain, rain=rain,
-                   wetness=max(rain, float(rng.random() < .05)),
-                   exposure=float(np.exp(rng.normal(.05, .25)) / total))
+                   wetness=max(rain, float(rng.random() < .05)))
