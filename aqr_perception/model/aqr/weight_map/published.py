@@ -15,6 +15,7 @@ from torch import Tensor
 
 from aqr_perception.model.aqr.config import RendererConfig
 from aqr_perception.model.aqr.weight_map.modulator import combine
+from aqr_perception.model.aqr.weight_map.renderer import toeplitz
 
 THRESHOLD = 0.01
 """Weights and map values below are nothing."""
@@ -111,11 +112,10 @@ def summed_gaussian_band(length: int, sigma: float, like: Tensor) -> Tensor:
     The kernel has int(6σ + 1) taps, one more where that is even, and sum 1.
     """
     reach = int(6 * sigma + 1) // 2
-    taps = torch.arange(-reach, reach + 1, device=like.device, dtype=like.dtype)
-    total = torch.exp(-taps ** 2 / (2 * sigma ** 2)).sum()
-    cell = torch.arange(length, device=like.device, dtype=like.dtype)
-    distance = cell[:, None] - cell[None, :]
-    return torch.exp(-distance ** 2 / (2 * sigma ** 2)) * (distance.abs() <= reach) / total
+    taps = torch.arange(reach + 1, device=like.device, dtype=like.dtype)
+    kernel = torch.exp(-taps ** 2 / (2 * sigma ** 2))
+    kernel = kernel / (2 * kernel.sum() - 1)
+    return toeplitz(F.pad(kernel, (0, max(length - reach - 1, 0)))[:length])
 
 
 def _bilinear_sum(weights: Tensor, cells: Tensor, height: int, width: int) -> Tensor:

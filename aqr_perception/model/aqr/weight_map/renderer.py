@@ -22,6 +22,9 @@ from aqr_perception.model.aqr.config import RendererConfig
 PRIOR = 0.1
 """ε: how many queries' worth the neutral weight counts in every cell."""
 
+NEGLIGIBLE = 40.0
+"""Exponents of a Gaussian beyond count as infinite: numbers that small make products slow."""
+
 _FAR_BELOW = -1e9
 """Stands where no query is, below every weight."""
 
@@ -43,7 +46,7 @@ class WeightRenderer(nn.Module):
             values: (B, Q, F) numbers of each query, e.g. its weight and its residual weight.
             neutral: (F,) what each is where no query is near.
             places: (B, M, Q, 2) row and column in each of M maps (1 for the bird's-eye view, V for
-                the cameras) in cells; a cell's centre has whole coordinates.
+                the cameras) in cells, finite; a cell's centre has whole coordinates.
             visible: (B, M, Q) bool, False where the query has no place in that map.
             height: Rows of a map.
             width: Columns.
@@ -64,9 +67,10 @@ class WeightRenderer(nn.Module):
     def _spread(self, impulses: Tensor) -> Tensor:
         """Apply the kernel to maps (..., H, W)."""
         if self.config.method == "gaussian":
-            sigma = self.log_sigma.exp()
-            rows = gaussian_band(impulses.shape[-2], sigma)
-            return rows @ impulses @ gaussian_band(impulses.shape[-1], sigma)
+            sigma, (height, width) = self.log_sigma.exp(), impulses.shape[-2:]
+            rows = gaussian_band(height, sigma)
+            columns = rows if width == height else gaussian_band(width, sigma)
+            return rows @ impulses @ columns
         if self.config.method == "distance_weighted":
             return _convolve(impulses, disc_kernel(impulses, self.config.distance_decay))
         return impulses
@@ -77,7 +81,7 @@ def splat(values: Tensor, places: Tensor, visible: Tensor, height: int, width: i
 
     Args:
         values: (B, M, F, Q).
-        places: (B, M, Q, 2) row, column [cells].
+        places: (B, M, Q, 2) row, column [cells]; finite, also where not visible.
         visible: (B, M, Q) bool.
         height: Rows of a map.
         width: Columns.
@@ -85,22 +89,31 @@ def splat(values: Tensor, places: Tensor, visible: Tensor, height: int, width: i
     Returns:
         (B, M, F, height, width); what falls outside a map is lost.
     """
-    batch, maps, channels = values.shape[:3]
-    places = places.where(visible[..., None], places.new_zeros(()))
-    corner = places.detach().floor()
-    fraction = places - corner
-    share = torch.stack([1 - fraction, fraction], dim=-1)  # (B, M, Q, 2 axes, 2 sides)
-    share = share[..., 0, :, None] * share[..., 1, None, :]  # (B, M, Q, 2, 2)
-    side = torch.arange(2, device=values.device)
-    row = corner[..., 0].long()[..., None, None] + side[:, None]
-    column = corner[..., 1].long()[..., None, None] + side[None, :]
-    inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
-    share = share * (inside & visible[..., None, None])
-    index = row.clamp(0, height - 1) * width + column.clamp(0, width - 1)
-    tapped = (values[..., None, None] * share[:, :, None]).flatten(3)  # (B, M, F, Q·4)
-    index = index.flatten(2)[:, :, None].expand_as(tapped)
-    flat = values.new_zeros(batch, maps, channels, height * width)
-    return flat.scatter_add(3, index, tapped).unflatten(3, (height, width))
+    values = values * visible[:, :, None]
+    rows, columns = (_nearest_two(places[..., axis], size)
+                     for axis, size in ((0, height), (1, width)))
+    flat = values.new_zeros(*values.shape[:3], height * width)
+    for row, row_share in rows:
+        for column, column_share in columns:
+            index = (row * width + column)[:, :, None].expand_as(values)
+            flat = flat.scatter_add(3, index, values * (row_share * column_share)[:, :, None])
+    return flat.unflatten(3, (height, width))
+
+
+def _nearest_two(place: Tensor, size: int) -> list[tuple[Tensor, Tensor]]:
+    """The two cells that a place along one axis lies between, and its share in each.
+
+    A cell outside has share 0 and the index of one inside.
+    """
+    place = place.contiguous()
+    corner = place.detach().floor()
+    fraction = place - corner
+    nearest = []
+    for side, share in ((0, 1 - fraction), (1, fraction)):
+        cell = corner.long() + side
+        kept = cell.clamp(0, size - 1)
+        nearest.append((kept, share * (kept == cell)))
+    return nearest
 
 
 def _largest(values: Tensor, places: Tensor, visible: Tensor, height: int, width: int) -> Tensor:
@@ -122,8 +135,16 @@ def _largest(values: Tensor, places: Tensor, visible: Tensor, height: int, width
 
 def gaussian_band(length: int, sigma: Tensor) -> Tensor:
     """(length, length) matrix that convolves a row of cells with a Gaussian of peak 1."""
-    cell = torch.arange(length, device=sigma.device, dtype=sigma.dtype)
-    return torch.exp(-(cell[:, None] - cell[None, :]) ** 2 / (2 * sigma ** 2))
+    distance = torch.arange(length, device=sigma.device, dtype=sigma.dtype)
+    exponent = distance ** 2 / (2 * sigma ** 2)
+    far = exponent > NEGLIGIBLE
+    return toeplitz(torch.exp(-exponent.masked_fill(far, 0.0)).masked_fill(far, 0.0))
+
+
+def toeplitz(profile: Tensor) -> Tensor:
+    """(n,) values by distance → (n, n) symmetric matrix of them by distance from the diagonal."""
+    both_sides = torch.cat([profile.flip(0), profile[1:]])
+    return both_sides.unfold(0, len(profile), 1).flip(0)
 
 
 def disc_kernel(like: Tensor, decay: float) -> Tensor:

@@ -121,13 +121,14 @@ class WeightMapRouter(Router):
         scene, modulator = state.scene, self.config.modulator
         places = locate(replace(scene, reference_points=reference_points), scene.denoising)
         excess = state.weights - 1
-        residual = torch.full_like(excess[..., 0], modulator.residual_weight)
+        residual = None  # the same for every query
         if predicted is not None:
             logits, boxes = (x[:, scene.denoising:] for x in predicted)
             if modulator.size_adaptive:
                 small = boxes[..., 2:4].amax(-1).exp() < SMALL_OBJECT
                 excess = excess * torch.where(small, SMALL_SHARE, 1.0)[..., None]
-            residual = self.class_residuals.to(residual)[logits.argmax(-1)]
+            if modulator.class_residual_weight:
+                residual = self.class_residuals.to(excess)[logits.argmax(-1)]
         memory = scene.memory
         parts = []
         if all(memory.bev_shape):
@@ -139,17 +140,21 @@ class WeightMapRouter(Router):
                                          memory.image_shape, 1, modulator.camera, scene))
         return torch.cat(parts, dim=1) if parts else excess.new_zeros(len(excess), 0)
 
-    def _factor_of(self, excess: Tensor, residual: Tensor, places: Tensor, visible: Tensor,
+    def _factor_of(self, excess: Tensor, residual: Tensor | None, places: Tensor, visible: Tensor,
                    shape: tuple[int, int], modality: int, switched_on: bool, scene: Scene
                    ) -> Tensor:
         """(B, M·H·W) factors of one modality."""
         if not switched_on:
             return excess.new_ones(len(excess), visible.shape[1] * shape[0] * shape[1])
-        values = torch.stack([1 + excess, residual], dim=-1)
-        neutral = values.new_tensor([1.0, self.config.modulator.residual_weight])
-        maps = self.renderer(values, neutral, to_cells(places, *shape), visible, *shape)
+        values, neutral = [1 + excess], [1.0]
+        if residual is not None:
+            values.append(residual)
+            neutral.append(self.config.modulator.residual_weight)
+        maps = self.renderer(torch.stack(values, dim=-1), excess.new_tensor(neutral),
+                             to_cells(places, *shape), visible, *shape)
         weights = combine(maps[:, :, 0], self.config.modulator.modulation)
-        factor = gain(weights, maps[:, :, 1]).flatten(1)
+        kept = self.config.modulator.residual_weight if residual is None else maps[:, :, 1]
+        factor = gain(weights, kept).flatten(1)
         return 1 + scene.batch.modulation[:, modality, None].to(factor.dtype) * (factor - 1)
 
     @torch.no_grad()
