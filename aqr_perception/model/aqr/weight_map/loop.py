@@ -40,8 +40,9 @@ def render_by_loop(config: RendererConfig, weights: Tensor, places: Tensor, maps
                 continue
             top, left = max(row - reach, 0), max(column - reach, 0)
             bottom, right = min(row + reach + 1, height), min(column + reach + 1, width)
-            drawn[b, view, top:bottom, left:right] += weight * kernel[
-                top - row + reach:bottom - row + reach, left - column + reach:right - column + reach]
+            part = kernel[top - row + reach:bottom - row + reach,
+                          left - column + reach:right - column + reach]
+            drawn[b, view, top:bottom, left:right] += weight * part
     drawn[drawn < THRESHOLD] = 0
     return drawn.clamp(0, config.max_weight_clamp)
 
