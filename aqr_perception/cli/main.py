@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from aqr_perception import __version__
 
 COMMANDS = {
+    "demo": "play a simulated drive over ROS 2, detect, and compare with the truth",
     "detect": "run the detector on one recorded frame; print, save or draw what it finds",
     "node": "run the detector as a ROS 2 node",
     "play": "publish recorded frames or a bag over ROS 2 at their own pace",

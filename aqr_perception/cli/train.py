@@ -1,0 +1,98 @@
+"""Train a detector on simulated drives, and write its weights.
+
+    train DRIVES OUT --steps 9000            from the start
+    train DRIVES OUT --steps 9000            again: goes on where it stopped
+    torchrun --nproc-per-node 2 -m aqr_perception train ...   on several processes
+
+OUT holds the state to resume from, log.jsonl, TensorBoard files and weights.safetensors.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+    from aqr_perception.model.detector import Detector
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("drives", type=Path, help="folder that 'simulate' wrote")
+    parser.add_argument("out", type=Path, help="folder of the run")
+    parser.add_argument("--preset", default="tiny", help="tiny, cmt_r50 or cmt_vov99")
+    parser.add_argument("--init", type=Path, metavar="FILE",
+                        help="start from these weights instead of random ones")
+    parser.add_argument("--steps", type=int, default=9000, help="length of the run")
+    parser.add_argument("--batch-size", type=int, default=8, help="frames a step and process")
+    parser.add_argument("--learning-rate", type=float, default=2e-4,
+                        help="at the start; six times that at the top (default: 2e-4)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument("--workers", type=int, default=1, help="loader processes")
+    parser.add_argument("--half", action="store_true",
+                        help="forward pass in half precision (fp16 on CUDA, bf16 on a CPU)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train.
+
+    Raises:
+        ValueError: An argument does not fit, the folder holds another run, or the loss is not
+            finite.
+        OSError: A file cannot be read or written.
+    """
+    import torch
+
+    from aqr_perception.runtime.pipeline import resolve_device
+    from aqr_perception.simulation.cache import DriveFolder
+    from aqr_perception.training.engine import Trainer, TrainingSettings
+    from aqr_perception.training.schedule import OneCycle
+    from aqr_perception.types import Mounting
+
+    for name in ("steps", "batch_size"):
+        if getattr(args, name) < 1:
+            raise ValueError(f"--{name.replace('_', '-')} is {getattr(args, name)}; expected 1 or "
+                             "more")
+    device = _join(resolve_device(args.device))
+    torch.manual_seed(args.seed)
+    settings = TrainingSettings(
+        steps=args.steps, batch_size=args.batch_size, seed=args.seed,
+        schedule=OneCycle(base=args.learning_rate), workers=args.workers, half=args.half)
+    trainer = Trainer(_network(args), DriveFolder(args.drives), Mounting(), settings, args.out,
+                      device)
+    if trainer.step:
+        print(f"going on at step {trainer.step}")
+    weights = trainer.run()
+    if weights is not None:
+        print(f"{weights}: {weights.stat().st_size / 2**20:.1f} MiB after {args.steps} steps")
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+    return 0
+
+
+def _network(args: argparse.Namespace) -> Detector:
+    from aqr_perception.model import checkpoint
+    from aqr_perception.model.config import PRESETS
+    from aqr_perception.model.detector import Detector
+
+    if args.preset not in PRESETS:
+        raise ValueError(f"--preset is '{args.preset}'; expected {', '.join(PRESETS)}")
+    if args.init is not None:
+        return checkpoint.load(args.init)
+    return Detector(PRESETS[args.preset]())
+
+
+def _join(device: torch.device) -> torch.device:
+    """Join the other processes that torchrun started; each takes the GPU of its rank."""
+    import torch
+
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        if device.type == "cuda":
+            return torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+    return device

@@ -1,0 +1,75 @@
+"""Listens to a detector: what it publishes, and how long after the cloud."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import PointCloud2
+from vision_msgs.msg import Detection3DArray
+
+from aqr_perception.ros.conversions import detections_from_message, stamp_to_ns
+from aqr_perception.types import Detections
+
+POLL_S = 0.05
+
+
+@dataclass(frozen=True)
+class Received:
+    """One message of the detector.
+
+    Attributes:
+        detections: What it says.
+        latency_ms: From the arrival of the cloud of the same stamp at this process to its arrival;
+            None where the cloud was not seen.
+    """
+
+    detections: Detections
+    latency_ms: float | None
+
+
+class Recorder:
+    """Subscribes to a cloud and to the detections that come of it; use it in a ``with`` block.
+
+    Args:
+        detections_topic: Of the detector's output.
+        points_topic: Of the cloud.
+    """
+
+    def __init__(self, detections_topic: str, points_topic: str) -> None:
+        self._node: Node = rclpy.create_node("aqr_recorder", use_global_arguments=False)
+        self._executor = SingleThreadedExecutor()
+        self._executor.add_node(self._node)
+        self._clouds: dict[int, float] = {}
+        self.received: list[Received] = []
+        reliable = QoSProfile(depth=50)
+        newest = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
+        self._node.create_subscription(Detection3DArray, detections_topic, self._take, reliable)
+        self._node.create_subscription(PointCloud2, points_topic, self._note_cloud, newest)
+
+    def __enter__(self) -> Recorder:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._executor.shutdown()
+        self._node.destroy_node()
+
+    def spin(self, seconds: float) -> None:
+        """Listen for so long [s]."""
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            self._executor.spin_once(timeout_sec=min(left, POLL_S))
+
+    def _note_cloud(self, message: PointCloud2) -> None:
+        self._clouds[stamp_to_ns(message.header.stamp)] = time.monotonic()
+
+    def _take(self, message: Detection3DArray) -> None:
+        now = time.monotonic()
+        detections = detections_from_message(message)
+        cloud = self._clouds.get(detections.stamp_ns)
+        self.received.append(Received(
+            detections, None if cloud is None else (now - cloud) * 1e3))
