@@ -317,6 +317,22 @@ class Batch:
 
 
 @dataclass(frozen=True)
+class Heat:
+    """Logits of "the centre of an object of this class lies in this token".
+
+    Attributes:
+        bev: (B, rows, columns, K) over the bird's-eye view, rows along y of the detection range,
+            columns along x; empty without a LiDAR.
+        image: (B, len(views), rows, columns, K) over the images; empty without cameras.
+        views: The rig's cameras that ``image`` holds.
+    """
+
+    bev: Tensor
+    image: Tensor
+    views: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class DetectorOutput:
     """What the network says about a batch; `model.box_coder.decode` turns it into detections.
 
@@ -331,6 +347,7 @@ class DetectorOutput:
         has_input: (B,) bool: False where no sensor could be used; such a frame has no boxes.
         dn_logits: (L, B, D, K) of the denoising queries; None without them.
         dn_boxes: (L, B, D, 10) likewise.
+        heat: What each token says by itself, where the network has that side task.
         aqr: What the AQR mode reports (monitor, gate logits, history); None where it is off.
     """
 
@@ -340,4 +357,5 @@ class DetectorOutput:
     has_input: Tensor
     dn_logits: Tensor | None = None
     dn_boxes: Tensor | None = None
+    heat: Heat | None = None
     aqr: Any = None

@@ -38,7 +38,7 @@ def decode(output: DetectorOutput, frames: Sequence[SensorFrame], mounting: Moun
                                             controls.max_detections)
     kept &= output.has_input[:, None]
     packed = torch.cat([boxes, scores[..., None], labels[..., None].to(boxes.dtype),
-                        kept[..., None].to(boxes.dtype)], dim=-1).cpu().numpy()  # one transfer
+                        kept[..., None].to(boxes.dtype)], dim=-1).detach().cpu().numpy()
     thresholds = controls.score_thresholds()
     lidar_from_model = rigid.inverse(mounting.model_from_lidar)
     return [_detections(rows, frame, thresholds, lidar_from_model)

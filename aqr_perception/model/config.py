@@ -128,6 +128,9 @@ class DecoderConfig:
         depth_bins: Points on each pixel's ray that its position embedding is made of.
         position: ``cmt`` (its embeddings and MLPs) or ``fourier`` (linear in sines, and a Gaussian
             of distance on the logits of cross-attention, so that it starts local).
+        heat: Tokens are also asked what lies in them, see `model.heat`.
+        placed: Queries that start at the peaks of the heat (needs it); the others start where they
+            learned to. Without a LiDAR all do.
         refine: Each layer starts from the centre that the one before it predicted; CMT's
             reference points stay where they are.
         plain_boxes: The head's ``height`` and ``dim`` hold what their names say; in CMT's files
@@ -145,6 +148,8 @@ class DecoderConfig:
     head_channels: int = 64
     depth_bins: int = 64
     position: str = "cmt"
+    heat: bool = False
+    placed: int = 0
     refine: bool = False
     plain_boxes: bool = False
     dropout: float = 0.1
@@ -158,6 +163,9 @@ class DecoderConfig:
         if self.channels < self.heads or self.channels % self.heads:
             raise ValueError(f"decoder.channels is {self.channels}; expected a multiple of the "
                              f"{self.heads} heads")
+        if not 0 <= self.placed <= self.queries * self.heat:
+            raise ValueError(f"decoder.placed is {self.placed}; expected 0 to {self.queries}, the "
+                             "queries, and 0 without heat")
         if not 0.0 <= self.dropout < 1.0:
             raise ValueError(f"decoder.dropout is {self.dropout}; expected 0 or more, below 1")
 
@@ -205,7 +213,8 @@ def tiny() -> DetectorConfig:
                           stride=2, shared_kernel=1, max_tokens=1280,
                           intensity_scale=1.0),
         decoder=DecoderConfig(channels=128, heads=4, layers=3, feedforward=256, queries=256,
-                              head_channels=32, position="fourier", refine=True,
+                              head_channels=32, position="fourier", heat=True, placed=128,
+                              refine=True,
                               plain_boxes=True, dropout=0.0),
         aqr=AqrConfig(mode="off"))
 

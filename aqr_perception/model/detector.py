@@ -17,6 +17,7 @@ from aqr_perception.model.aqr import build_router
 from aqr_perception.model.aqr.routing import Router
 from aqr_perception.model.config import DetectorConfig
 from aqr_perception.model.decoder import Decoder, Queries
+from aqr_perception.model.heat import HeatHead, place_queries
 from aqr_perception.model.memory import select_sensors
 from aqr_perception.model.tokens import Tokenizer, filled
 from aqr_perception.types import Batch, DetectorOutput
@@ -47,6 +48,7 @@ class Detector(nn.Module):
         self.reference_points = nn.Parameter(torch.rand(config.decoder.queries, 3))
         router = build_router(config.decoder.channels, config.decoder.layers, config.aqr)
         self.decoder = Decoder(config, router or Router())
+        self.heat = HeatHead(config.decoder.channels) if config.decoder.heat else None
 
     @property
     def trained(self) -> bool:
@@ -74,6 +76,10 @@ class Detector(nn.Module):
 
         memory = self.tokenizer(batch, selection)
         references = self.reference_points.expand(len(has_input), -1, -1)
+        heat = self.heat(memory) if self.heat else None
+        if heat is not None and self.config.decoder.placed:
+            references = place_queries(heat.bev, selection.usable[:, 0], references,
+                                       self.config.decoder.placed)
         queries = Queries(references)
         if denoising is not None:
             extra = denoising.reference_points
@@ -85,4 +91,4 @@ class Detector(nn.Module):
         return DetectorOutput(
             logits=logits[:, :, noisy:], boxes=boxes[:, :, noisy:], reference_points=references,
             has_input=has_input, dn_logits=logits[:, :, :noisy] if noisy else None,
-            dn_boxes=boxes[:, :, :noisy] if noisy else None, aqr=report)
+            dn_boxes=boxes[:, :, :noisy] if noisy else None, heat=heat, aqr=report)

@@ -58,7 +58,7 @@ def test_equals_the_dense_convolution_on_active_cells(kind, share, device):
 @pytest.mark.parametrize("kind", KINDS)
 def test_gradients_equal_those_of_the_dense_convolution(kind):
     kernel, stride, padding = KINDS[kind]
-    cells, volume, active = make_cells(0.2)
+    cells, volume, _ = make_cells(0.2)
     conv = SparseConv(5, 6, kernel, stride, padding).double()
     cells.features.requires_grad_(True)
     out = conv(cells).dense()

@@ -1,0 +1,122 @@
+"""The side task of the tokens: targets and loss of `DetectorOutput.heat`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from aqr_perception.training.targets import Targets
+from aqr_perception.types import CLASS_NAMES, Batch, Heat
+
+LEAST_SPREAD, MOST_SPREAD = 0.7, 3.0
+"""σ of an object's spot, in tokens."""
+
+
+def heat_loss(heat: Heat, targets: Sequence[Targets], batch: Batch,
+              detection_range: Sequence[float]) -> Tensor:
+    """Focal loss of every token of every sensor that is there (CenterNet, Zhou et al., 2019).
+
+    Args:
+        heat: Of the network.
+        targets: One entry a frame.
+        batch: What the network saw; tells what was there, and where cameras look.
+        detection_range: x, y, z from and to [m].
+
+    Returns:
+        Scalar: the sum over both kinds of tokens, each divided by the number of its objects.
+    """
+    loss = heat.bev.new_zeros((), dtype=torch.float32)
+    if heat.bev.shape[1]:
+        wanted = [bev_target(frame, (heat.bev.shape[1], heat.bev.shape[2]), detection_range)
+                  for frame in targets]
+        loss = loss + spot_loss(heat.bev.float(), torch.stack(wanted), batch.lidar_present)
+    if heat.views:
+        views = list(heat.views)
+        size = (int(batch.images.shape[3]), int(batch.images.shape[4]))
+        wanted = [image_target(frame, projections[views], heat.image.shape[2:4], size)
+                  for frame, projections in zip(targets, batch.image_from_lidar)]
+        loss = loss + spot_loss(heat.image.float().flatten(0, 1), torch.cat(wanted),
+                                batch.camera_present[:, views].flatten())
+    return loss
+
+
+def spot_loss(logits: Tensor, wanted: Tensor, there: Tensor) -> Tensor:
+    """Penalty-reduced focal loss.
+
+    Args:
+        logits: (N, rows, columns, K).
+        wanted: Likewise, 1 at the centres of objects, falling off around them.
+        there: (N,) bool: maps that count.
+    """
+    center = wanted == 1
+    missed = F.softplus(-logits) * torch.sigmoid(-logits) ** 2
+    false = F.softplus(logits) * torch.sigmoid(logits) ** 2 * (1 - wanted) ** 4
+    each = torch.where(center, missed, false) * there[:, None, None, None]
+    objects = (center & there[:, None, None, None]).sum().clamp(min=1)
+    return each.sum() / objects
+
+
+def bev_target(targets: Targets, shape: tuple[int, int], detection_range: Sequence[float]
+               ) -> Tensor:
+    """(rows, columns, K) spots over the bird's-eye view, as wide as objects are."""
+    rows, columns = shape
+    low = targets.boxes.new_tensor(detection_range[:2])
+    high = targets.boxes.new_tensor(detection_range[3:5])
+    tokens = targets.boxes.new_tensor([columns, rows]) / (high - low)  # a metre
+    spread = targets.boxes[:, 3:5].prod(dim=1).sqrt() / 4 * tokens.mean()
+    return _spots((targets.boxes[:, :2] - low) * tokens - 0.5, spread, targets.labels, shape)
+
+
+def image_target(targets: Targets, image_from_lidar: Tensor, shape: Sequence[int],
+                 size: tuple[int, int]) -> Tensor:
+    """(V, rows, columns, K) spots at the projected centres.
+
+    Args:
+        targets: Of one frame.
+        image_from_lidar: (V, 4, 4).
+        shape: Rows and columns of tokens.
+        size: Height and width of the image [px].
+    """
+    rows, columns = int(shape[0]), int(shape[1])
+    points = F.pad(targets.boxes[:, :3], (0, 1), value=1.0)
+    maps = []
+    for matrix in image_from_lidar.to(points.dtype):
+        u, v, depth, _ = (points @ matrix.T).unbind(dim=1)
+        ahead = depth > 0.5
+        chosen = Targets(targets.boxes[ahead], targets.labels[ahead])
+        depth = depth[ahead]
+        tokens = points.new_tensor([columns / size[1], rows / size[0]])  # a pixel
+        place = torch.stack([u[ahead], v[ahead]], dim=1) / depth[:, None] * tokens - 0.5
+        focal = matrix[0, :3].norm() * tokens[0]
+        extent = chosen.boxes[:, 4:6].prod(dim=1).sqrt()
+        maps.append(_spots(place, extent * focal / depth / 6, chosen.labels, (rows, columns)))
+    return torch.stack(maps)
+
+
+def _spots(place: Tensor, spread: Tensor, labels: Tensor, shape: tuple[int, int]) -> Tensor:
+    """(rows, columns, K) the largest of Gaussians, exactly 1 in the token of each centre.
+
+    Args:
+        place: (N, 2) x, y in tokens; whole numbers are middles of tokens.
+        spread: (N,) σ in tokens.
+        labels: (N,).
+        shape: Rows and columns.
+    """
+    rows, columns = shape
+    limits = place.new_tensor([columns - 1, rows - 1])
+    nearest = place.round()
+    inside = ((nearest >= 0) & (nearest <= limits)).all(dim=1)
+    place, nearest, labels = place[inside], nearest[inside].long(), labels[inside]
+    variance = spread[inside].clamp(LEAST_SPREAD, MOST_SPREAD).square()[:, None]
+    x = torch.arange(columns, dtype=place.dtype, device=place.device)
+    y = torch.arange(rows, dtype=place.dtype, device=place.device)
+    across = torch.exp(-(x - place[:, :1]).square() / (2 * variance))
+    down = torch.exp(-(y - place[:, 1:]).square() / (2 * variance))
+    spots = (down[:, :, None] * across[:, None, :]).clamp(max=0.99)
+    spots[torch.arange(len(spots)), nearest[:, 1], nearest[:, 0]] = 1.0
+    out = place.new_zeros(len(CLASS_NAMES), rows, columns)
+    return out.scatter_reduce(0, labels[:, None, None].expand_as(spots), spots, "amax"
+                              ).permute(1, 2, 0)
