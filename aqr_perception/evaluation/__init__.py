@@ -1,1 +1,1 @@
-"""The nuScenes detection metrics."""
+"""The nuScenes detection metrics: `metrics.evaluate`, and `report.Report` for people and files."""
