@@ -100,6 +100,17 @@ def test_zero_is_the_latest_time_that_all_links_share(buffer):
     assert buffer.get_latest_common_time("lidar", "base") == ZERO, "static: any time"
 
 
+def test_links_off_the_way_do_not_hold_the_latest_time_back(buffer):
+    put(buffer, "map", "base", 1)
+    for k in range(6):
+        put(buffer, "base", "arm", k)
+        put(buffer, "base", "head", k - 0.5 if k else 0)
+    assert seconds_of(buffer.lookup_transform("arm", "head", ZERO)) == 4.5
+    assert seconds_of(buffer.lookup_transform("arm", "base", ZERO)) == 5
+    assert seconds_of(buffer.lookup_transform("base", "arm", ZERO)) == 5
+    assert seconds_of(buffer.lookup_transform("arm", "map", ZERO)) == 1
+
+
 def test_static_frames_are_good_for_all_time(buffer):
     put_static(buffer, "base", "lidar", 1000, xyz=(1, 0, 0))
     for seconds in (1, 1000, 2e9):
@@ -122,10 +133,13 @@ def test_two_times_through_a_fixed_frame(buffer):
     for k in range(3):
         put(buffer, "odom", "base", 1 + k, xyz=(10 * k, 0, 0), yaw=90 * k)
     transform = buffer.lookup_transform_full("base", at(2), "base", at(1), "odom")
-    # What was at the origin at 1 s is 10 m behind at 2 s; behind is -x in odom, y in base.
+    # Where it was at 1 s is 10 m back along the x of odom, which at 2 s is its left, y.
     assert xyz_of(transform) == pytest.approx((0, 10, 0))
     assert quaternion_of(transform) == pytest.approx((0, 0, -sqrt(0.5), sqrt(0.5)))
     assert seconds_of(transform) == 2, "the target's time"
+    # At 3 s it looks back to where it was at 2 s.
+    transform = buffer.lookup_transform_full("base", at(3), "base", at(2), "odom")
+    assert xyz_of(transform) == pytest.approx((10, 0, 0))
     assert buffer.can_transform_full("base", at(2), "base", at(1), "odom")
     assert not buffer.can_transform_full("base", at(2), "base", at(0.5), "odom")
     with pytest.raises(tf2_ros.LookupException):
@@ -257,8 +271,11 @@ def test_nonsense_is_left_out(buffer, broken):
 
 
 def test_a_quaternion_a_little_off_unit_length_is_taken(buffer):
-    put_static(buffer, "map", "base", quaternion=(0, 0, 0, 0.997))
+    put_static(buffer, "map", "base", xyz=(1, 0, 0), quaternion=(0, 0, 0, 0.997))
     assert buffer.can_transform("map", "base", ZERO)
+    between = buffer.lookup_transform_full("map", ZERO, "base", ZERO, "base")
+    assert quaternion_of(between) == pytest.approx((0, 0, 0, 1))
+    assert xyz_of(between) == pytest.approx((1, 0, 0))
 
 
 def test_repeated_samples_count_once_and_the_later_of_two_wins(buffer):
@@ -267,6 +284,9 @@ def test_repeated_samples_count_once_and_the_later_of_two_wins(buffer):
     assert "rate: 10000.000" in buffer.all_frames_as_yaml(), "one sample"
     put(buffer, "map", "base", 1, xyz=(2, 0, 0))
     assert xyz_of(buffer.lookup_transform("map", "base", ZERO)) == (2, 0, 0)
+    put(buffer, "map", "base", 3, xyz=(4, 0, 0))
+    assert xyz_of(buffer.lookup_transform("map", "base", at(2))) == (3, 0, 0)
+    assert xyz_of(buffer.lookup_transform("map", "base", at(1))) == (1, 0, 0), "save at the end"
 
 
 def test_a_frame_may_turn_static_and_back(buffer):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
+import weakref
 from importlib.util import find_spec
 
 import pytest
@@ -53,6 +55,16 @@ def test_a_full_lookup_waits_for_both_times():
     publisher.join()
 
 
+def test_the_arrival_ends_the_waiting_not_the_timeout():
+    buffer, found = tf2_ros.Buffer(), []
+    waiting = threading.Thread(daemon=True, target=lambda: found.append(
+        buffer.can_transform("base", "lidar", ZERO, timeout=Duration(seconds=3600))))
+    waiting.start()
+    later(buffer, sample("map", "base", 1), sample("base", "lidar", 1)).join()
+    waiting.join(30)
+    assert found == [True]
+
+
 def test_waiting_ends():
     buffer = tf2_ros.Buffer()
     began = time.monotonic()
@@ -80,6 +92,15 @@ def test_a_future_is_done_once_the_transform_is_there():
         assert xyz_of(future.result()) == pytest.approx((1, 0, 0))
         assert xyz_of(between.result()) == pytest.approx((-2, 0, 0))
         assert at_once.result() == future.result()
+
+
+def test_a_future_that_is_done_is_let_go():
+    buffer = tf2_ros.Buffer()
+    future = weakref.ref(buffer.wait_for_transform_async("map", "base", at(1)))
+    for _ in range(2):
+        buffer.set_transform(sample("map", "base", 1), "test")
+    gc.collect()
+    assert future() is None
 
 
 def test_a_static_transform_fulfils_futures_too():
