@@ -30,6 +30,8 @@ _EDGE = .12
 """Contrast between neighbours [share of full scale] above which a pixel gets more rays."""
 _COVER_REACH = 35.0
 """[m] to which dark corners are looked for."""
+_ROUGH_SHARE = .18
+"""Largest share of pixels that get more rays."""
 _EXTRA = np.array([(-.3, -.25), (.33, -.1), (-.05, .33)], np.float32)
 """Where in the pixel the further rays go."""
 
@@ -62,7 +64,7 @@ class Exposure:
         return Exposure(
             gain=float(np.exp(rng.normal(0, .18))),
             balance=np.exp(rng.normal(0, .05, 3)).astype(np.float32),
-            saturation=float(rng.uniform(.55, 1.15)), contrast=float(rng.uniform(.85, 1.2)),
+            saturation=float(rng.uniform(.55, 1.15)), contrast=float(rng.uniform(.9, 1.3)),
             vignette=float(rng.uniform(0, .3)), noise=float(rng.gamma(2.0, 1.0)),
             blur=float(rng.uniform(0, .6)))
 
@@ -111,13 +113,20 @@ class PictureTaker:
         self._paint_own(light, world, turn, moment, eye)
         shape = (self.camera.height, self.camera.width, 3)
         scale = self._automatic(light, exposure)
-        rough = np.flatnonzero(_contrast(_tone(light * scale, exposure).reshape(shape)) > _EDGE)
-        rough = np.setdiff1d(rough, self.own_pixels, assume_unique=True)
+        rough = self._rough(_tone(light * scale, exposure).reshape(shape))
         if len(rough):
             more = [self._light(self._directions(self.pixels[rough] + shift) @ turn.T, eye, world,
                                 moment) for shift in _EXTRA]
             light[rough] = (light[rough] + sum(more)) / (1 + len(more))
         return self._develop((light * scale).reshape(shape), exposure, world.weather, rng)
+
+    def _rough(self, picture: NDArray[np.float32]) -> NDArray[np.int64]:
+        """Pixels that need more rays: those with the strongest contrast, up to a share of all."""
+        contrast = _contrast(picture).reshape(-1)
+        contrast[self.own_pixels] = 0
+        most = int(_ROUGH_SHARE * len(contrast))
+        bound = max(_EDGE, float(np.partition(contrast, -most)[-most]))
+        return np.flatnonzero(contrast > bound)
 
     def _light(self, directions: NDArray[np.float32], eye: NDArray[np.float32], world: World,
                moment: Moment) -> NDArray[np.float32]:
@@ -150,7 +159,7 @@ class PictureTaker:
     def _automatic(self, light: NDArray[np.float32], exposure: Exposure) -> np.float32:
         """Factor that brings the picture's middle brightness to where a camera puts it."""
         grey = np.minimum(light.mean(axis=1), 1.2)
-        return np.float32(.42 * exposure.gain / max(float(np.sqrt(np.square(grey).mean()
+        return np.float32(.34 * exposure.gain / max(float(np.sqrt(np.square(grey).mean()
                                                                   * grey.mean() ** 2) ** .5), .02))
 
     def _develop(self, light: NDArray[np.float32], exposure: Exposure, weather: Weather,
@@ -209,7 +218,7 @@ def shade(hits: Hits, met: NDArray[np.integer], eye: NDArray[np.float32],
         color[posters] = textures.poster(points[posters], normal[posters], style, color[posters])
     fixed = hits.moving[met] < 0  # grain stays where it is on the ground, and would swim on movers
     color *= np.maximum(1 + (column("grain")[material] * fixed
-                             * textures.grain(points, footprint))[:, None], .1)
+                             * textures.grain(points, normal, footprint))[:, None], .1)
     light = _lit(color, normal, points, eye, hits.moment, weather, material == Material.FOLIAGE)
     lamp = material == Material.LAMP
     light[lamp] += .35 * color[lamp]

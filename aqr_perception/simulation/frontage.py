@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from aqr_perception.simulation import buildings, street
+from aqr_perception.simulation import buildings, palette, street
 from aqr_perception.simulation.catalogue import (
     Model,
     draw_barrier_kind,
@@ -15,6 +15,8 @@ from aqr_perception.simulation.catalogue import (
 )
 from aqr_perception.simulation.draft import Draft
 from aqr_perception.simulation.ground import Surface
+from aqr_perception.simulation.materials import Material
+from aqr_perception.simulation.mesh import at
 from aqr_perception.simulation.motion import Motion
 from aqr_perception.simulation.roadmap import KERB_HEIGHT
 from aqr_perception.simulation.works import barrier
@@ -33,7 +35,7 @@ def line_streets(draft: Draft, green: float, town: float) -> None:
     """
     rng, plan = draft.rng, draft.plan
     plots: tuple[tuple[Plot, float], ...] = (
-        (_houses, .2 + .6 * town), (_park, .12 + .35 * green), (_car_park, .15), (_site, .10),
+        (_houses, .15 + .6 * town), (_park, .12 + .35 * green), (_car_park, .20), (_site, .14),
         (_plaza, .08 + .08 * town), (_yard, .15))
     weights = np.array([weight for _, weight in plots])
     for s0, s1, d0, d1 in plan.blocks():
@@ -43,6 +45,8 @@ def line_streets(draft: Draft, green: float, town: float) -> None:
             length = min(float(rng.uniform(12, 45)), s1 - plan.pavement - s)
             plot = plots[int(rng.choice(len(plots), p=weights / weights.sum()))][0]
             setback = plan.pavement + float(rng.choice([.3, rng.uniform(0, 3), rng.uniform(3, 10)]))
+            if plot in (_car_park, _site) and rng.random() < .5:
+                setback += float(rng.uniform(5, 25))
             plot(draft, s, s + length, edge + side * setback, side)
             _backdrop(draft, s, s + length, side, town)
             s += length + float(rng.choice([0.0, rng.uniform(0, 4)]))
@@ -221,6 +225,8 @@ def _backdrop(draft: Draft, s0: float, s1: float, side: int, town: float) -> Non
     """What closes the view far from the road."""
     rng, plan = draft.rng, draft.plan
     edge = plan.left if side > 0 else plan.right
+    if rng.random() < .35:
+        _far_lot(draft, s0, s1, edge, side)
     if rng.random() < .25 + .6 * town:
         depth = float(rng.uniform(10, 20))
         d = edge + side * float(rng.uniform(50, 60))
@@ -228,8 +234,44 @@ def _backdrop(draft: Draft, s0: float, s1: float, side: int, town: float) -> Non
                            (s1 - s0) * float(rng.uniform(.6, 1)), depth,
                            float(np.exp(rng.uniform(np.log(5), np.log(60)))))
     else:
-        _scatter(draft, s0, s1, edge + side * 52, edge + side * 75, int(rng.integers(2, 6)),
+        _scatter(draft, s0, s1, edge + side * 52, edge + side * 75, int(rng.integers(3, 8)),
                  street.tree)
+
+
+def _far_lot(draft: Draft, s0: float, s1: float, edge: float, side: int) -> None:
+    """Vehicles and people in the open, far from the road."""
+    rng = draft.rng
+    for _ in range(int(rng.integers(1, 7))):
+        name = str(rng.choice(["car", "truck", "trailer", "bus", "construction_vehicle"],
+                              p=[.5, .15, .15, .1, .1]))
+        draft.add(draw_model(rng, name),
+                  Motion(float(rng.uniform(s0, s1)), edge + side * float(rng.uniform(30, 60)),
+                         float(rng.choice([0, np.pi / 2, np.pi, -np.pi / 2])),
+                         turn=float(rng.normal(0, .1)), lift=KERB_HEIGHT), .2)
+    _people(draft, s0, s1, edge + side * 22, edge + side * 55, int(rng.poisson(1.5)))
+
+
+def skyline(draft: Draft) -> None:
+    """Houses, trees and hills beyond the streets, for the eye."""
+    rng, plan = draft.rng, draft.plan
+    middle = plan.frame.world([(plan.start + plan.end) / 2, 0.0])
+    half = (plan.end - plan.start) / 2
+    trees = rng.random()
+    for angle in np.arange(0, 2 * np.pi, .07):
+        spread = rng.uniform(1.15, 1.7)
+        place = middle + half * spread * np.array([np.cos(angle), np.sin(angle)])
+        along, across = plan.frame.road(*place)
+        if plan.start - 3 < along < plan.end + 3 and abs(across) < plan.reach + 3:
+            continue
+        foot = np.append(place, plan.terrain.height(place) - 1)
+        if rng.random() < trees:
+            size = np.array([rng.uniform(5, 14), rng.uniform(5, 14), rng.uniform(4, 13)])
+            draft.things.ball(foot, size, Material.FOLIAGE, palette.foliage(rng), 7, 5)
+        else:
+            height = float(np.exp(rng.uniform(np.log(5), np.log(50))))
+            draft.things.box(foot + at(0, 0, height / 2), [rng.uniform(8, 30), rng.uniform(8, 30),
+                             height], Material.FACADE, palette.wall(rng), float(rng.uniform(0, 3)),
+                             style=int(rng.integers(1, buildings.STYLES)))
 
 
 def _pavement_clutter(draft: Draft, s0: float, s1: float, edge: float, side: int, green: float

@@ -209,17 +209,17 @@ def _zebra(painter: SurfacePainter, s: float, low: float, high: float, rng: np.r
 
 def finish(painter: SurfacePainter, rng: np.random.Generator, wet: float) -> Ground:
     """Choose colours and reflectivities; ``wet`` 0..1 darkens both."""
-    asphalt = palette.rgb(rng.uniform(60, 150)) * (1 + rng.normal(0, .02, 3))
+    asphalt = palette.rgb(rng.uniform(48, 130)) * (1 + rng.normal(0, .02, 3))
     colors = np.stack([
         asphalt, asphalt * rng.uniform(.6, 1.25), palette.rgb(rng.uniform(180, 235)),
         palette.rgb(215, 165, 40), palette.varied(rng, palette.rgb(150, 145, 138), .2),
-        palette.foliage(rng) * rng.uniform(1.0, 1.6), palette.varied(
+        _grass(rng), palette.varied(
             rng, palette.rgb(140, 115, 85), .2),
         palette.varied(rng, palette.rgb(165, 162, 155), .15), palette.varied(
             rng, palette.rgb(140, 85, 70), .2), palette.rgb(150, 50, 45)])
     colors = np.clip(colors * (1 - .45 * wet), .004, .9)
-    reflectivity = np.array([8, 7, 60, 50, 22, 20, 15, 22, 16, 20], np.float64)
-    reflectivity *= np.exp(rng.normal(0, .25, len(reflectivity))) * (1 - .6 * wet)
+    reflectivity = np.array([10, 9, 55, 45, 26, 24, 18, 26, 20, 24], np.float64)
+    reflectivity *= np.exp(rng.normal(0, .35, len(reflectivity))) * (1 - .6 * wet)
     picture = (255 * np.sqrt(colors)).round().astype(np.uint8)[painter.surface]
     pictures = [picture]
     for _ in range(_LEVELS - 1):
@@ -230,10 +230,18 @@ def finish(painter: SurfacePainter, rng: np.random.Generator, wet: float) -> Gro
                   reflectivity.astype(np.float32))
 
 
+def _grass(rng: np.random.Generator) -> NDArray[np.float64]:
+    """A lawn, from green to dry."""
+    green, dry = palette.foliage(rng) * rng.uniform(.8, 1.4), palette.rgb(120, 105, 70)
+    share = rng.beta(1.2, 2.0)
+    return np.asarray(green * (1 - share) + dry * share)
+
+
 def ground_mesh(plan: RoadMap, rng: np.random.Generator) -> Mesh:
     """Carriageway, raised blocks and kerbs."""
     build = MeshBuilder()
     _patch(build, plan, plan.start, plan.end, -plan.reach, plan.reach, 0.0, 4.0)
+    _surroundings(build, plan)
     painted = rng.random() < .4
     for s0, s1, d0, d1 in plan.blocks() + plan.median_strips():
         _patch(build, plan, s0, s1, d0, d1, KERB_HEIGHT, 4.0)
@@ -253,6 +261,15 @@ def _patch(build: MeshBuilder, plan: RoadMap, s0: float, s1: float, d0: float, d
     d = np.linspace(d0, d1, max(2, int(np.ceil((d1 - d0) / step)) + 1))
     xy = plan.frame.world(np.stack(np.meshgrid(s, d, indexing="ij"), -1))
     points = np.concatenate([xy, (plan.terrain.height(xy) + lift)[..., None]], -1)
+    build.add(grid_triangles(points), Material.GROUND, palette.rgb(120))
+
+
+def _surroundings(build: MeshBuilder, plan: RoadMap) -> None:
+    """The land beyond the streets, coarse and a little lower."""
+    middle, reach = plan.frame.world([(plan.start + plan.end) / 2, 0.0]), plan.end - plan.start
+    axis = np.linspace(-reach, reach, 25)
+    xy = np.stack(np.meshgrid(axis, axis, indexing="ij"), -1) + middle
+    points = np.concatenate([xy, (plan.terrain.height(xy) - .6)[..., None]], -1)
     build.add(grid_triangles(points), Material.GROUND, palette.rgb(120))
 
 

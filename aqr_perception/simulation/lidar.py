@@ -134,7 +134,7 @@ def _reflected(hits: Hits, origins: NDArray[np.float32], directions: NDArray[np.
     strength *= np.where(retro, 1.0, np.clip(facing, .02, 1) ** .4)
     lost = column("lidar_pass")[material]
     wet = traced.world.weather.wetness
-    lost = np.where(material == Material.GROUND, lost + .5 * wet * (1 - facing), lost)
+    lost = np.where(material == Material.GROUND, lost + .3 * wet * (1 - facing), lost)
     strength[(rng.random(count) < lost) | (hits.distance >= NO_HIT)] = 0
     return strength
 

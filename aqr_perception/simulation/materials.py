@@ -54,7 +54,7 @@ class Optics:
 
 
 MATERIALS: dict[Material, Optics] = {
-    Material.GROUND: Optics(0.0, 0.0, 0.02, 0.02, 0.25),  # its reflectivity comes from its surface
+    Material.GROUND: Optics(0.0, 0.0, 0.008, 0.02, 0.25),  # its reflectivity comes from its surface
     Material.CONCRETE: Optics(10.0, 70.0, 0.01, 0.0, 0.25),
     Material.FACADE: Optics(8.0, 75.0, 0.03, 0.02, 0.15),
     Material.METAL: Optics(8.0, 75.0, 0.04, 0.08, 0.10),
@@ -63,7 +63,7 @@ MATERIALS: dict[Material, Optics] = {
     Material.RUBBER: Optics(1.5, 20.0, 0.06, 0.0, 0.15),
     Material.CLOTH: Optics(3.0, 60.0, 0.05, 0.0, 0.20),
     Material.SKIN: Optics(18.0, 40.0, 0.02, 0.0, 0.05),
-    Material.FOLIAGE: Optics(8.0, 130.0, 0.05, 0.01, 0.45),
+    Material.FOLIAGE: Optics(10.0, 220.0, 0.05, 0.01, 0.45),
     Material.BARK: Optics(6.0, 90.0, 0.02, 0.0, 0.45),
     Material.PLASTIC: Optics(8.0, 65.0, 0.02, 0.03, 0.10),
     Material.RETRO: Optics(120.0, 110.0, 0.0, 0.02, 0.05),

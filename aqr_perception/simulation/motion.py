@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,7 +35,8 @@ class Profile:
         rate = np.copysign(self.acceleration, change)
         ramp = min(t, change / rate)
         reached = self.speed + rate * ramp
-        return float(self.speed * ramp + rate * ramp ** 2 / 2 + reached * (t - ramp)), float(reached)
+        distance = self.speed * ramp + rate * ramp ** 2 / 2 + reached * (t - ramp)
+        return float(distance), float(reached)
 
 
 @dataclass(frozen=True)
@@ -65,14 +67,14 @@ class Motion:
     def at(self, plan: RoadMap, t: float) -> tuple[NDArray[np.float64], float, NDArray[np.float64]]:
         """Where it is: foot x, y, z (3,) [m], yaw [rad] and velocity x, y (2,) [m/s], world."""
         distance, speed = self.profile.at(t)
-        along, across = np.cos(self.course), np.sin(self.course)
-        stretch = float(plan.frame.stretch(self.d))
+        along, across = math.cos(self.course), math.sin(self.course)
+        curvature = plan.frame.curvature
+        stretch = 1 - self.d * curvature
         s, d = self.s + along * distance / stretch, self.d + across * distance
-        heading = float(plan.frame.heading(s))
-        forward = np.array([np.cos(heading), np.sin(heading)])
-        left = np.array([-forward[1], forward[0]])
-        velocity = speed * (along * float(plan.frame.stretch(d)) / stretch * forward
-                            + across * left)
+        heading = s * curvature
+        x, y = math.cos(heading), math.sin(heading)
+        forward, left = speed * along * (1 - d * curvature) / stretch, speed * across
+        velocity = np.array([forward * x - left * y, forward * y + left * x])
         return plan.place(s, d, self.lift), heading + self.course + self.turn, velocity
 
 

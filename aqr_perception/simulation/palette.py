@@ -65,7 +65,7 @@ def foliage(rng: np.random.Generator) -> Rgb:
     """Leaves and grass."""
     if rng.random() < 0.08:
         return rgb(*(np.array([120, 90, 40]) * rng.uniform(0.6, 1.3)))
-    return rgb(*(np.array([58, 78, 34]) * rng.uniform(0.55, 1.35)
+    return rgb(*(np.array([62, 76, 40]) * rng.uniform(0.45, 1.2)
                  * (1 + rng.normal(0, 0.10, 3))).clip(4, 250))
 
 

@@ -6,12 +6,15 @@ road is straight or a circular arc, so the way to world coordinates and back is 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.floating]
+STRAIGHT = 1e-9
+"""Curvature below which a road is straight [1/m]."""
 KERB_HEIGHT = 0.15
 """Height of pavements and blocks above the carriageway [m]."""
 
@@ -69,14 +72,14 @@ class RoadFrame:
     def world(self, sd: ArrayLike) -> Floats:
         """World x, y (..., 2) of road s, d (..., 2)."""
         sd = np.asarray(sd, np.float64)
-        if abs(self.curvature) < 1e-9:
+        if abs(self.curvature) < STRAIGHT:
             return sd.copy()
         angle, radius = self.curvature * sd[..., 0], 1 / self.curvature - sd[..., 1]
         return np.stack([radius * np.sin(angle), 1 / self.curvature - radius * np.cos(angle)], -1)
 
     def road(self, x: Floats, y: Floats) -> tuple[Floats, Floats]:
         """Road s, d of world x, y, in their dtype."""
-        if abs(self.curvature) < 1e-9:
+        if abs(self.curvature) < STRAIGHT:
             return x, y
         sign, radius = float(np.sign(self.curvature)), 1 / self.curvature
         across = radius - y
@@ -186,9 +189,21 @@ class RoadMap:
         return None
 
     def place(self, s: float, d: float, lift: float = 0.0) -> NDArray[np.float64]:
-        """World x, y, z [m] of a place on the ground; ``lift`` is added to its height."""
-        xy = self.frame.world([s, d])
-        return np.append(xy, float(self.terrain.height(xy)) + lift)
+        """World x, y, z [m] of a place on the ground; ``lift`` is added to its height.
+
+        As `RoadFrame.world` and `Terrain.height`, in plain floats: it is called very often.
+        """
+        curvature = self.frame.curvature
+        x, y = s, d
+        if abs(curvature) >= STRAIGHT:
+            angle, radius = curvature * s, 1 / curvature - d
+            x, y = radius * math.sin(angle), 1 / curvature - radius * math.cos(angle)
+        terrain = self.terrain
+        z = lift
+        for amplitude, (wave_x, wave_y), phase in zip(
+                terrain.amplitudes.tolist(), terrain.waves.tolist(), terrain.phases.tolist()):
+            z += amplitude * math.sin(wave_x * x + wave_y * y + phase)
+        return np.array([x, y, z])
 
 
 def draw_roadmap(rng: np.random.Generator, length: float) -> RoadMap:
@@ -200,7 +215,7 @@ def draw_roadmap(rng: np.random.Generator, length: float) -> RoadMap:
     width = float(rng.uniform(3.0, 3.7))
     ahead, back = int(rng.choice([1, 2, 3], p=[.4, .4, .2])), int(rng.choice([0, 1, 2, 3],
                                                                  p=[.08, .42, .35, .15]))
-    parking = [bool(rng.random() < .45), bool(rng.random() < .45)]
+    parking = [bool(rng.random() < .35), bool(rng.random() < .35)]
     median = float(rng.uniform(.8, 3.0)) if back and ahead + back > 2 and rng.random() < .35 else 0.
     # From right to left: with traffic that keeps right, the lanes along s come first.
     directions = [-1] * back + [1] * ahead if left_hand else [1] * ahead + [-1] * back

@@ -180,9 +180,9 @@ def bush(build: MeshBuilder, rng: np.random.Generator, place: Place, yaw: float,
     """A round bush or a piece of hedge (l, w, h) [m]."""
     if size is None:
         size = np.array([rng.uniform(.8, 2.5), rng.uniform(.8, 3.0), rng.uniform(.5, 1.9)])
-    count = int(np.clip(60 * (size[0] * size[1] + size[2] * (size[0] + size[1])), 40, 500))
+    count = int(np.clip(90 * (size[0] * size[1] + size[2] * (size[0] + size[1])), 60, 600))
     boxy = rng.random() < .5
-    points = leaves(rng, count, np.zeros(3), np.array([size[0] / 2, size[1] / 2, size[2]]), .13,
+    points = leaves(rng, count, np.zeros(3), np.array([size[0] / 2, size[1] / 2, size[2]]), .10,
                     boxy)
     points[..., 2] = np.abs(points[..., 2])
     cosine, sine = np.cos(yaw), np.sin(yaw)
@@ -191,7 +191,7 @@ def bush(build: MeshBuilder, rng: np.random.Generator, place: Place, yaw: float,
     color = palette.foliage(rng)
     shades = color * rng.uniform(.4, 1.4, (count, 1))
     build.add(points + place.astype(np.float32), Material.FOLIAGE, shades)
-    inner = size * [.42, .42, .8]
+    inner = size * [.36, .36, .7]
     build.ball(place, inner, Material.FOLIAGE, color * .35, 7, 4)
 
 
@@ -219,13 +219,13 @@ def tree(build: MeshBuilder, rng: np.random.Generator, place: Place, yaw: float)
         twig = middle + lean + rng.normal(0, .5, 3) * crown
         build.tube(middle + lean - at(0, 0, crown[2] * .5), twig, .4 * radius, .2 * radius,
                    Material.BARK, bark, 4, False)
-    count = int(np.clip(220 * (height / 6) ** 1.3, 160, 520))
+    count = int(np.clip(280 * (height / 6) ** 1.3, 200, 640))
     blobs = rng.integers(3, 7)
     points = []
     for k in range(blobs):
         shift = rng.normal(0, .4, 3) * crown
         points.append(leaves(rng, count // blobs, middle + lean + shift, crown * .72,
-                             .03 * height + .05))
+                             0.025 * height + .04))
     shades = color * rng.uniform(.45, 1.4, (blobs * (count // blobs), 1))
     build.add(np.concatenate(points), Material.FOLIAGE, shades)
     build.ball(middle + lean, crown * .62, Material.FOLIAGE, color * .3, 7, 4)

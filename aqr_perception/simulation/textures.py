@@ -29,12 +29,19 @@ def noise(u: NDArray[np.float32], v: NDArray[np.float32]) -> NDArray[np.float32]
     return np.asarray(_noise()[v.astype(np.int32) & (_TILE - 1), u.astype(np.int32) & (_TILE - 1)])
 
 
-def grain(points: NDArray[np.float32], footprint: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Fine texture of a surface, (N,) about 0: two scales of noise, faded where too fine to see."""
-    u, v = points[:, 0] + .7 * points[:, 2], points[:, 1] + .4 * points[:, 2]
-    coarse = noise(u * 5, v * 5)
-    fine = noise(u * 37, v * 37) / (1 + 20 * footprint)
-    return np.clip(.6 * coarse + .6 * fine, -2, 2)
+def grain(points: NDArray[np.float32], normal: NDArray[np.float32],
+          footprint: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Fine texture of a surface, (N,) about 0: two scales of noise, faded where too fine to see.
+
+    The noise lies in the coordinate plane that faces the surface most.
+    """
+    x, y, z = points.T
+    flat = np.abs(normal)
+    level, east = flat[:, 2] > .6, flat[:, 0] > flat[:, 1]
+    u = np.where(level | ~east, x, y) * np.float32(4)
+    v = np.where(level, y, z) * np.float32(4)
+    fine = noise(u * np.float32(8), v * np.float32(8)) / (1 + np.float32(20) * footprint)
+    return np.clip(np.float32(.6) * (noise(u, v) + fine), -2, 2)
 
 
 @lru_cache(maxsize=1)

@@ -9,10 +9,10 @@ from aqr_perception.simulation.draft import Draft
 from aqr_perception.simulation.motion import Motion, Profile
 from aqr_perception.simulation.roadmap import KERB_HEIGHT, Lane
 
-_LANE_KINDS = (("car", .62), ("truck", .10), ("bus", .07), ("trailer", .05), ("motorcycle", .07),
-               ("bicycle", .07), ("construction_vehicle", .02))
-_PARKED_KINDS = (("car", .80), ("truck", .09), ("motorcycle", .04), ("bicycle", .02),
-                 ("trailer", .02), ("bus", .02), ("construction_vehicle", .01))
+_LANE_KINDS = (("car", .56), ("truck", .10), ("bus", .08), ("trailer", .09), ("motorcycle", .07),
+               ("bicycle", .07), ("construction_vehicle", .03))
+_PARKED_KINDS = (("car", .76), ("truck", .09), ("motorcycle", .04), ("bicycle", .02),
+                 ("trailer", .04), ("bus", .03), ("construction_vehicle", .02))
 
 
 def draw_kind(rng: np.random.Generator, kinds: tuple[tuple[str, float], ...]) -> str:
@@ -36,7 +36,7 @@ def draw_profile(rng: np.random.Generator) -> Profile:
 def fill_lane(draft: Draft, lane: Lane, profile: Profile, density: float) -> None:
     """Vehicles of one lane: all at one speed, so that none runs into another."""
     rng, plan = draft.rng, draft.plan
-    mean_gap = (4 if profile.speed < 1 else 6 + 1.4 * profile.speed) / max(density, .05)
+    mean_gap = (4 if profile.speed < 1 else 8 + 1.8 * profile.speed) / max(density, .05)
     s = plan.start + float(rng.uniform(0, 30))
     travel = 30.0
     while s < plan.end + travel:

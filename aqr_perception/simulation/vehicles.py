@@ -160,7 +160,7 @@ def ego(size: Size) -> Mesh:
     build.loft(outline, np.where(np.abs(outline[:, 0]) > .45 * length, .42, .48) * width,
                Material.PAINT, white)
     _cabin(build, np.array([(-.47, .56), (-.36, .95), (-.02, .95), (.26, .56)])
-           * [length, height], width, white)
+           * [length, height], .9 * width, white)
     for x in (-.3 * length, .3 * length):
         _wheels(build, x, width, .31)
     return build.build()

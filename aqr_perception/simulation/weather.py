@@ -47,7 +47,7 @@ def draw_weather(rng: np.random.Generator) -> Weather:
     azimuth = float(rng.uniform(0, 2 * np.pi))
     sun = np.array([np.cos(azimuth) * np.cos(elevation), np.sin(azimuth) * np.cos(elevation),
                     np.sin(elevation)])
-    clouds = float(rng.beta(.9, .9))
+    clouds = float(rng.beta(.8, 1.2))
     rain = float(rng.uniform(.2, 1.0)) if rng.random() < .12 else 0.0
     fog = float(rng.uniform(.004, .03)) if rng.random() < .06 else float(rng.uniform(0, .0015))
     if rain:
@@ -55,13 +55,13 @@ def draw_weather(rng: np.random.Generator) -> Weather:
     overcast = max(0.0, (clouds - .55) / .45)
     low = np.clip((.5 - elevation) / .5, 0, 1)
     warm = np.array([1.0, 1.0 - .22 * low, 1.0 - .45 * low])
-    sun_light = 2.6 * warm * (1 - overcast) ** 1.5 * (.5 + .5 * np.sin(elevation))
+    sun_light = 3.4 * warm * (1 - overcast) ** 1.5 * (.5 + .5 * np.sin(elevation))
     grey, blue = palette.rgb(225), palette.rgb(125, 165, 215)
     mix = min(1.0, clouds * 1.1)
     zenith = (blue * (1 - mix) + grey * mix * .9) * rng.uniform(.85, 1.15)
     horizon = palette.rgb(*rng.normal([212, 222, 232], 4).clip(0, 250))
     horizon = horizon * (1 - overcast * .2)
-    sky_light = (.75 * zenith + .25 * horizon) * rng.uniform(.9, 1.5)
+    sky_light = (.75 * zenith + .25 * horizon) * rng.uniform(.6, 1.2)
     ground_light = .22 * (sky_light + sun_light * np.sin(elevation))
     sun, sun_light, sky_light, ground_light, horizon, zenith = (
         np.asarray(light, np.float32)

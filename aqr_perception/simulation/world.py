@@ -83,18 +83,19 @@ def _fill(draft: Draft, own: float, profile: Profile, length: float) -> None:
     closed = _works(draft, own, length) if rng.random() < .45 else None
     stands = profile.speed < .1 and not profile.final
     oncoming = profile if stands and rng.random() < .6 else traffic.draw_profile(rng)
-    busy = float(rng.uniform(.15, 1.0))
+    busy = float(rng.uniform(.1, .85))
     for lane in plan.lanes:
         if lane.direction == 0:
-            traffic.park(draft, lane, float(rng.uniform(.2, .9)))
+            traffic.park(draft, lane, float(rng.uniform(.1, .75)))
         elif lane.center != closed:
             speed = profile if lane.direction > 0 else oncoming
             traffic.fill_lane(draft, lane, speed, busy * float(rng.uniform(.5, 1.2)))
-    people = float(rng.gamma(2.0, .6))
+    people = float(rng.gamma(2.0, .75))
     traffic.fill_crossings(draft, stands and oncoming.speed < .1)
     traffic.people_crossing(draft, people * .5)
     traffic.people_on_pavements(draft, people)
     frontage.line_streets(draft, green=float(rng.random()), town=float(rng.random()))
+    frontage.skyline(draft)
     if rng.random() < .08:
         buildings.bridge(draft.things, rng, plan, float(rng.uniform(-40, length + 60)))
 
