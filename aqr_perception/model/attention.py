@@ -43,11 +43,13 @@ class Bias:
         window: A bias on a few tokens of each query, or None.
         groups: (B, T, S) one-hot group of each token, to measure each group's share of the
             attention, or None. It rides in value columns that the bias pads anyway.
+        kernel: Precision of the fused kernel, where it is not that of the queries.
     """
 
     columns: tuple[Columns, ...] = ()
     window: WindowBias | None = None
     groups: Tensor | None = None
+    kernel: torch.dtype | None = None
 
 
 NO_BIAS = Bias()
@@ -100,17 +102,20 @@ class Attention(nn.Module):
             (B, Q, C), and each group's share (B, Q, S) of the attention, mean over the heads and
             without gradient, where ``bias.groups`` asks for it.
         """
-        if not bias.columns and bias.window is None:
-            return self(queries, keys, values), None
         q, k, v = self._project(queries, keys, values)
-        width = q.shape[-1]
-        q, k, v = _appended(q / math.sqrt(width), k, v, bias)
+        width, scale = q.shape[-1], None
+        if bias.columns or bias.window is not None:
+            q, k, v = _appended(q / math.sqrt(width), k, v, bias)
+            scale = 1.0
+        if bias.kernel is not None:
+            q, k, v = q.to(bias.kernel), k.to(bias.kernel), v.to(bias.kernel)
         if bias.window is not None:
             attended = attend(q, k, v, bias.window)
         else:
-            attended = F.scaled_dot_product_attention(q, k, v, scale=1.0)
+            attended = F.scaled_dot_product_attention(q, k, v, scale=scale)
+        attended = attended.to(queries.dtype)
         mass = None
-        if bias.groups is not None:
+        if bias.groups is not None and scale is not None:
             mass = attended[..., width:width + bias.groups.shape[-1]].detach().float().mean(dim=1)
         return self.out(attended[..., :width].transpose(1, 2).flatten(2)), mass
 

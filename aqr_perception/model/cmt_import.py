@@ -182,7 +182,7 @@ def import_published(tensors: Mapping[str, Tensor], config: DetectorConfig | Non
         elif name is None or name not in expected:
             unknown.append(key)
         else:
-            state[name] = fitted(key, tensor, expected[name].shape)
+            state[name] = fitted(key, tensor, expected[name].shape).to(expected[name].dtype)
     missing = [name for name in expected
                if name not in state and not name.endswith("num_batches_tracked")]
     if unknown or missing:

@@ -100,6 +100,10 @@ class Decoder(nn.Module):
                 history: object = None) -> tuple[Tensor, Tensor, object]:
         """Run all layers.
 
+        Under autocast the layers keep the precision of the parameters, as in CMT; only the fused
+        kernel of cross-attention runs in half precision, on a GPU. The Gaussians of `Locality` are
+        differences of large squares, so with them it does not.
+
         Args:
             memory: Tokens, without positions.
             queries: Where they stand.
@@ -111,7 +115,18 @@ class Decoder(nn.Module):
             logits (L, B, D + Q, K), boxes (L, B, D + Q, 10), both of the last layer only in
             evaluation (L = 1), and what AQR reports.
         """
+        device = memory.tokens.device.type
+        kernel = None
+        if torch.is_autocast_enabled(device) and device == "cuda" and self.locality is None:
+            kernel = torch.get_autocast_dtype(device)
+        with torch.autocast(device, enabled=False):
+            return self._run(memory, queries, batch, selection, history, kernel)
+
+    def _run(self, memory: Memory, queries: Queries, batch: Batch, selection: Selection,
+             history: object, kernel: torch.dtype | None) -> tuple[Tensor, Tensor, object]:
+        """`forward` in the precision of the parameters, but for the kernel of cross-attention."""
         cameras = Cameras(batch.image_from_lidar, selection.usable[:, 1:])
+        memory = replace(memory, tokens=memory.tokens.to(self.post_norm.weight.dtype))
         memory = replace(memory, positions=self._token_positions(memory, cameras))
         trace = _Trace(self, memory, queries, cameras, batch, history)
         router = self.router if selection.routed else Router()
@@ -123,6 +138,7 @@ class Decoder(nn.Module):
         for number, layer in enumerate(self.layers):
             attended, routing = router.route(number, target, trace.references, state)
             bias = routing_bias(routing, gain_bias, memory.present.shape[1], target)
+            bias = replace(bias, kernel=kernel)
             if self.locality is not None and places is not None:
                 near = self.locality.columns(number, trace.references, cameras, places)
                 bias = replace(bias, columns=(*bias.columns, near))
@@ -232,7 +248,7 @@ def chosen_bias(memory: Memory, bias: Bias) -> Bias:
     window = bias.window
     if window is not None and memory.chosen is not None:
         window = window.among(memory.chosen, memory.tokens.shape[1])
-    return Bias(columns, window, groups)
+    return replace(bias, columns=columns, window=window, groups=groups)
 
 
 def _chosen(x: Tensor, index: Tensor | None) -> Tensor:

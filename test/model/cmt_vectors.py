@@ -107,3 +107,114 @@ def thin_config(vector: Vector, has_image: bool = True, has_lidar: bool = True) 
 def thin_decoder(config: DetectorConfig) -> Decoder:
     """A decoder that routes nothing."""
     return Decoder(config, Router())
+
+
+NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+PAIR = ("weight", "bias")
+
+
+def published_keys(config: DetectorConfig) -> list[str]:
+    """The keys of a published checkpoint of this network, which may be a thin one."""
+    assert config.lidar is not None and config.image is not None
+    trunk = _resnet_keys() if config.image.backbone == "resnet50" else _vovnet_keys()
+    return [*trunk, *_neck_keys(), *_lidar_keys(config.lidar.trunk_layers),
+            *_head_keys(config.decoder.layers)]
+
+
+def _conv_norm(conv, norm):
+    return [f"{conv}.weight", *(f"{norm}.{name}" for name in NORM)]
+
+
+def _resnet_keys():
+    keys = _conv_norm("img_backbone.conv1", "img_backbone.bn1")
+    for layer, count in {1: 3, 2: 4, 3: 6, 4: 3}.items():
+        for block in range(count):
+            stem = f"img_backbone.layer{layer}.{block}"
+            for conv in (1, 2, 3):
+                keys += _conv_norm(f"{stem}.conv{conv}", f"{stem}.bn{conv}")
+            if block == 0:
+                keys += _conv_norm(f"{stem}.downsample.0", f"{stem}.downsample.1")
+    return keys
+
+
+def _vovnet_keys():
+    keys = []
+    for number in (1, 2, 3):
+        stem = f"img_backbone.stem.stem_{number}"
+        keys += _conv_norm(f"{stem}/conv", f"{stem}/norm")
+    for stage, count in {2: 1, 3: 3, 4: 9, 5: 3}.items():
+        for block in range(1, count + 1):
+            name = f"OSA{stage}_{block}"
+            stem = f"img_backbone.stage{stage}.{name}"
+            for layer in range(5):
+                part = f"{stem}.layers.{layer}.{name}_{layer}"
+                keys += _conv_norm(f"{part}/conv", f"{part}/norm")
+            part = f"{stem}.concat.{name}_concat"
+            keys += _conv_norm(f"{part}/conv", f"{part}/norm")
+            keys += [f"{stem}.ese.fc.{name}" for name in PAIR]
+    return keys
+
+
+def _neck_keys():
+    return [f"img_neck.{part}.conv.{name}" for part in
+            ("lateral_convs.0", "lateral_convs.1", "fpn_convs.0") for name in PAIR]
+
+
+def _lidar_keys(trunk_layers):
+    stem, keys = "pts_middle_encoder.", []
+    for part in ("conv_input", "conv_out"):
+        keys += _conv_norm(f"{stem}{part}.0", f"{stem}{part}.1")
+    for layer in range(1, 5):
+        of = f"{stem}encoder_layers.encoder_layer{layer}."
+        for block in range(2):
+            for conv in (1, 2):
+                keys += _conv_norm(f"{of}{block}.conv{conv}", f"{of}{block}.bn{conv}")
+        if layer < 4:
+            keys += _conv_norm(f"{of}2.0", f"{of}2.1")
+    for block, extra in enumerate(trunk_layers):
+        for conv in range(1 + extra):
+            stem = f"pts_backbone.blocks.{block}."
+            keys += _conv_norm(f"{stem}{3 * conv}", f"{stem}{3 * conv + 1}")
+        keys += _conv_norm(f"pts_neck.deblocks.{block}.0", f"pts_neck.deblocks.{block}.1")
+    return keys
+
+
+def _head_keys(layers):
+    head = "pts_bbox_head."
+    keys = [*_conv_norm(f"{head}shared_conv.conv", f"{head}shared_conv.bn"),
+            f"{head}reference_points.weight"]
+    keys += [f"{head}{name}.{i}.{part}" for name in ("bev_embedding", "rv_embedding")
+             for i in (0, 2) for part in PAIR]
+    for layer in range(layers):
+        of = f"{head}transformer.decoder.layers.{layer}."
+        for kind in range(2):
+            keys += [f"{of}attentions.{kind}.attn.{name}" for name in
+                     ("in_proj_weight", "in_proj_bias", "out_proj.weight", "out_proj.bias")]
+        keys += [f"{of}ffns.0.layers.{part}.{name}" for part in ("0.0", "1") for name in PAIR]
+        keys += [f"{of}norms.{i}.{name}" for i in range(3) for name in PAIR]
+    keys += [f"{head}transformer.decoder.post_norm.{name}" for name in PAIR]
+    for name in ("center", "height", "dim", "rot", "vel", "cls_logits"):
+        keys += [f"{head}task_heads.0.{name}.{part}" for part in
+                 ("0.weight", "1.weight", "1.bias", "3.weight", "3.bias")]
+    return keys
+
+
+def published_state(config: DetectorConfig, state: dict[str, torch.Tensor], layout: int = 2
+                    ) -> dict[str, torch.Tensor]:
+    """A network's state as a published checkpoint holds it.
+
+    Args:
+        config: Of the network.
+        state: Its own state.
+        layout: Of sparse weights: spconv 2 or 1.
+    """
+    published = {}
+    for key in published_keys(config):
+        tensor = state[our_name(key)]
+        if ".task_heads." in key:
+            tensor = tensor.flatten(0, 1)
+            tensor = tensor[..., None] if tensor.ndim == 2 else tensor
+        if tensor.ndim == 5 and layout == 1:
+            tensor = tensor.permute(1, 2, 3, 4, 0)
+        published[key] = tensor.detach().clone()
+    return published
