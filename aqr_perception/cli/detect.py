@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from aqr_perception.recordings.rig import Rig
+    from aqr_perception.runtime.pipeline import DetectionPipeline, FrameResult
     from aqr_perception.types import Annotations, Detections, SensorFrame
 
 MATCH_DISTANCE = 2.0
+"""A detection whose centre lies this close [m] to an object's, seen from above, has found it."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,32 +52,24 @@ def run(args: argparse.Namespace) -> int:
         ValueError: A file is damaged, or an argument does not fit.
     """
     from aqr_perception.recordings.rig import Rig, load_rig
-    from aqr_perception.runtime.pipeline import DetectionPipeline
     from aqr_perception.types import Controls
 
+    _check_outputs(args.json, args.image)
     rig = load_rig(args.config) if args.config else Rig()
     controls = Controls(score_threshold=args.score_threshold)
-    frames = _chosen(read_frames(args.source, rig), args.frame)
-    first = next(frames)  # bad input is named before the network is loaded
-    pipeline = DetectionPipeline.load(args.weights, args.device, rig.mounting)
-    if not pipeline.detector.trained:
-        print("note: these weights are not trained; what follows shows the path, not a detector")
-    pipeline.warm_up(first[0])
+    frames = chosen(read_frames(args.source, rig), args.frame, args.source)
+    first = next(frames)  # bad input is named before torch is loaded, which takes seconds
+    pipeline = _pipeline(args.weights, args.device, rig)
+    pipeline.warm_up(first[0], repetitions=1)
 
-    documents = []
+    found: list[Detections] = []
     for frame, truth in itertools.chain([first], frames):
         result = pipeline(frame, controls)
-        found = result.detections
-        print(table(found, truth))
-        print(f"{len(found)} detections at stamp {found.stamp_ns / 1e9:.6f} in frame "
-              f"'{found.frame_id}', {result.times.total:.0f} ms on {pipeline.device}"
-              f"{': ' + result.note if result.note else ''}")
-        documents.append(_document(found))
-    if args.json:
-        content = documents[0] if len(documents) == 1 else {"frames": documents}
-        args.json.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        found.append(result.detections)
+        _print(result, truth, pipeline)
+    _write(args.json, found)
     if args.image:
-        _draw(args.image, frame, found, truth, rig)
+        _draw(args.image, frame, found[-1], truth, rig)
     return 0
 
 
@@ -86,14 +81,39 @@ def read_frames(source: Path, rig: Rig) -> Iterator[tuple[SensorFrame, Annotatio
         ValueError: A file is damaged, or the source is none of these.
     """
     if (source / "metadata.yaml").exists():
-        from aqr_perception.ros.bag_frames import frames_from_bag
+        from aqr_perception.geometry.boxes import points_in_boxes
+        from aqr_perception.ros.bag_frames import frames_from_bag, truth_from_bag
+        by_stamp = truth_from_bag(source)
         for frame in frames_from_bag(source, rig):
-            yield frame, None
+            truth = by_stamp.get(frame.stamp_ns)
+            if truth is not None and frame.lidar is not None:
+                counts = points_in_boxes(frame.lidar.points, truth.boxes).sum(axis=1)
+                truth = replace(truth, num_lidar_pts=counts)
+            yield frame, truth
         return
     from aqr_perception.recordings.boxes_file import read_annotations
     from aqr_perception.recordings.frame_directory import find_frames, read_frame
     for folder in find_frames(source):
         yield read_frame(folder, rig), read_annotations(folder)
+
+
+def chosen(frames: Iterator[tuple[SensorFrame, Annotations | None]], wanted: int | None,
+           source: Path) -> Iterator[tuple[SensorFrame, Annotations | None]]:
+    """All frames, or the one that is wanted.
+
+    Raises:
+        ValueError: There is none, or there are too few.
+    """
+    if wanted is not None:
+        if wanted < 0:
+            raise ValueError(f"--frame is {wanted}; expected 0 or more")
+        frames = itertools.islice(frames, wanted, wanted + 1)
+    first = next(frames, None)
+    if first is None:
+        raise ValueError(f"{source}: holds no complete frame" if wanted is None else
+                         f"--frame is {wanted}; {source} holds fewer frames")
+    yield first
+    yield from frames
 
 
 def table(detections: Detections, annotations: Annotations | None) -> str:
@@ -114,46 +134,76 @@ def table(detections: Detections, annotations: Annotations | None) -> str:
                 f"{np.hypot(*boxes.velocity[i]):7.1f}")
         lines.append(line if right is None else f"{line}  {'yes' if right[i] else '-'}")
     if right is not None and annotations is not None:
-        seen = int((annotations.num_lidar_pts != 0).sum())
-        lines.append(f"{int(right.sum())} of {len(right)} detections lie within "
-                     f"{MATCH_DISTANCE:g} m of an object of their class; {seen} objects hold at "
-                     "least one LiDAR point")
+        near = matches(detections, annotations, any_class=True)
+        objects = int((annotations.num_lidar_pts != 0).sum())
+        lines.append(f"{right.sum()} of {len(right)} detections lie within {MATCH_DISTANCE:g} m of "
+                     f"an object of their class, {near.sum()} of any class; {objects} objects hold "
+                     "a LiDAR point")
     return "\n".join(lines)
 
 
-def matches(detections: Detections, annotations: Annotations) -> np.ndarray:
-    """(N,) which detections take an object of their class within 2 m; the best score chooses first,
-    and each object is taken once.
+def matches(detections: Detections, annotations: Annotations, any_class: bool = False
+            ) -> NDArray[np.bool_]:
+    """(N,) which detections find an object of their class (or of any) that holds a LiDAR point.
+
+    The best score chooses first, and each object is found once.
     """
     free = annotations.num_lidar_pts != 0
     right = np.zeros(len(detections), dtype=bool)
     for i, label in enumerate(detections.labels):
         offsets = annotations.boxes.center[:, :2] - detections.boxes.center[i, :2]
         distance = np.hypot(*offsets.T)
-        distance[~free | (annotations.labels != label)] = np.inf
+        distance[~(free & (any_class | (annotations.labels == label)))] = np.inf
         if len(distance) and distance.min() <= MATCH_DISTANCE:
             right[i] = True
             free[int(distance.argmin())] = False
     return right
 
 
-def _chosen(frames: Iterator[tuple[SensorFrame, Annotations | None]], wanted: int | None
-            ) -> Iterator[tuple[SensorFrame, Annotations | None]]:
-    """All frames or one; at least one, or a ValueError."""
-    count = 0
-    for index, item in enumerate(frames):
-        if wanted is None or index == wanted:
-            count += 1
-            yield item
-    if not count:
-        raise ValueError("the source holds no complete frame" if wanted is None else
-                         f"--frame is {wanted}; the source has fewer frames")
+def _pipeline(weights: Path | None, device: str, rig: Rig) -> DetectionPipeline:
+    from aqr_perception.runtime.pipeline import DetectionPipeline
+
+    pipeline = DetectionPipeline.load(weights, device, rig.mounting)
+    if not pipeline.detector.trained:
+        print("note: these weights are not trained; what follows shows the path, not a detector")
+    return pipeline
 
 
-def _document(detections: Detections) -> dict[str, object]:
-    from aqr_perception.recordings.boxes_file import detections_to_entries
-    return {"frame": detections.frame_id, "stamp_ns": detections.stamp_ns,
-            "boxes": detections_to_entries(detections)}
+def _print(result: FrameResult, truth: Annotations | None, pipeline: DetectionPipeline) -> None:
+    found = result.detections
+    seconds, nanoseconds = divmod(found.stamp_ns, 1_000_000_000)
+    stages = ", ".join(f"{stage} {ms:.0f}" for stage, ms in vars(result.times).items())
+    print(table(found, truth))
+    print(f"{len(found)} detections at stamp {seconds}.{nanoseconds:09d} in frame "
+          f"'{found.frame_id}'; {result.times.total:.0f} ms on {pipeline.device} ({stages})"
+          f"{': ' + result.note if result.note else ''}", flush=True)
+
+
+def _check_outputs(*paths: Path | None) -> None:
+    """What cannot be written is named before the work, not after it."""
+    for path in paths:
+        if path is not None and not path.parent.is_dir():
+            raise FileNotFoundError(2, "no such folder to write to", str(path.parent))
+    image = paths[-1]
+    if image is not None:
+        import cv2
+        if not cv2.haveImageWriter(str(image)):
+            raise ValueError(f"{image}: is no kind of picture; expected a name that ends in .png "
+                             "or .jpg")
+
+
+def _write(path: Path | None, found: list[Detections]) -> None:
+    from aqr_perception.recordings.boxes_file import (
+        write_detections,
+        write_detections_of_frames,
+    )
+
+    if path is None:
+        return
+    if len(found) == 1:
+        write_detections(path, found[0])
+    else:
+        write_detections_of_frames(path, found)
 
 
 def _draw(path: Path, frame: SensorFrame, detections: Detections,
@@ -161,11 +211,6 @@ def _draw(path: Path, frame: SensorFrame, detections: Detections,
     import cv2
 
     from aqr_perception.visualization.picture import draw_frame
-    picture = draw_frame(frame, detections, annotations, rig.mounting)
-    try:
-        written = cv2.imwrite(str(path), picture)
-    except cv2.error:
-        written = False
-    if not written:
-        raise ValueError(f"{path}: the picture could not be written; expected a name that ends in "
-                         ".png or .jpg, in a folder that is there")
+
+    if not cv2.imwrite(str(path), draw_frame(frame, detections, annotations, rig.mounting)):
+        raise OSError(5, "the picture could not be written", str(path))

@@ -18,6 +18,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="file format (default: mcap)")
     parser.add_argument("--compressed", action="store_true",
                         help="CompressedImage with the JPEG files as they are, instead of Image")
+    parser.add_argument("--config", type=Path, metavar="FILE",
+                        help="ROS parameter file with the rig: take its cameras (default: all)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -25,15 +27,17 @@ def run(args: argparse.Namespace) -> int:
 
     Raises:
         OSError: A file is not there.
-        ValueError: A file is damaged, or the bag exists already.
+        ValueError: A file is damaged, a camera of the rig is not there, or the bag exists already.
     """
     from tqdm import tqdm
 
     from aqr_perception.recordings.frame_directory import find_frames
+    from aqr_perception.recordings.rig import load_rig
     from aqr_perception.ros.bag import write_bag
     from aqr_perception.ros.frame_messages import FrameMessages
 
-    source = FrameMessages(find_frames(args.source), args.compressed)
+    cameras = load_rig(args.config).camera_names if args.config else None
+    source = FrameMessages(find_frames(args.source), args.compressed, cameras)
     with tqdm(unit="message", disable=None) as bar:
         count = write_bag(args.out, source.types, source, args.storage,
                           progress=lambda message: bar.update())

@@ -155,7 +155,7 @@ def check_rigid(dst_from_src: ArrayLike | None, name: str, tolerance: float = 1e
     """
     try:
         matrix = np.array(dst_from_src, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ValueError(f"{name}: expected a 4×4 matrix of numbers") from None
     if matrix.shape != (4, 4):
         raise ValueError(f"{name}: expected a 4×4 matrix, got shape {matrix.shape}")

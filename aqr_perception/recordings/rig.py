@@ -5,6 +5,7 @@ The file is a ROS 2 parameter file, so the node loads the same one that the offl
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,8 +17,12 @@ from aqr_perception.types import Mounting
 
 NUSCENES_CAMERAS = ("CAM_FRONT", "CAM_FRONT_RIGHT", "CAM_FRONT_LEFT", "CAM_BACK", "CAM_BACK_LEFT",
                     "CAM_BACK_RIGHT")
+PARAMETERS = ("cameras", "lidar.forward_axis", "lidar.height", "lidar.intensity_max")
+"""The node's parameters that a rig is made of."""
 LARGEST_FILE = 1 << 20
 """Bytes; parameters are a few thousand."""
+SLIP_OF_THE_PEN = 0.88
+"""Likeness (`difflib`) from which an unknown name is taken for a misspelt one of ours."""
 
 
 @dataclass(frozen=True)
@@ -36,10 +41,36 @@ class Rig:
     intensity_max: float | None = None
 
     def __post_init__(self) -> None:
-        if len(set(self.camera_names)) != len(self.camera_names) or not all(self.camera_names):
-            raise ValueError(f"cameras is {list(self.camera_names)}; expected different names")
-        if self.intensity_max is not None and not 0 < self.intensity_max <= 1e6:
-            raise ValueError(f"lidar.intensity_max is {self.intensity_max}; expected above 0")
+        names = self.camera_names
+        if not names or not all(names) or len(set(names)) != len(names):
+            raise ValueError(f"cameras is {list(names)}; expected at least one name, each once")
+        if self.intensity_max is not None and not 0 < self.intensity_max <= 1e9:
+            raise ValueError(f"lidar.intensity_max is {self.intensity_max}; expected above 0, as "
+                             "255.0")
+
+    @classmethod
+    def from_parameters(cls, parameters: Mapping[str, Any]) -> Rig:
+        """Build a rig from flat parameter names; what is not given has its default.
+
+        The other parameters of the node are passed over, but not a misspelt one of the rig's.
+
+        Raises:
+            ValueError: A value is of the wrong kind or out of range, or a name is misspelt.
+        """
+        for name in parameters:
+            meant = difflib.get_close_matches(name, PARAMETERS, 1, SLIP_OF_THE_PEN)
+            if meant and name not in PARAMETERS:
+                raise ValueError(f"there is no parameter {name}; did you mean {meant[0]}?")
+        cameras = parameters.get("cameras", list(NUSCENES_CAMERAS))
+        if not isinstance(cameras, list) or not all(isinstance(name, str) for name in cameras):
+            raise ValueError(f"cameras is {cameras!r}; expected a list of names")
+        default = Mounting()
+        mounting = Mounting(str(parameters.get("lidar.forward_axis", default.forward_axis)),
+                            _number(parameters, "lidar.height", default.height))
+        intensity_max = None
+        if parameters.get("lidar.intensity_max") is not None:
+            intensity_max = _number(parameters, "lidar.intensity_max", 0.0)
+        return cls(tuple(cameras), mounting, intensity_max)
 
 
 def load_rig(path: str | Path) -> Rig:
@@ -51,33 +82,18 @@ def load_rig(path: str | Path) -> Rig:
     """
     path = Path(path)
     if path.stat().st_size > LARGEST_FILE:
-        raise ValueError(f"{path}: is {path.stat().st_size} bytes; expected a parameter file")
+        raise ValueError(f"{path}: is {path.stat().st_size} bytes; expected a parameter file of at "
+                         f"most {LARGEST_FILE}")
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"{path}: is not YAML: {' '.join(str(error).split())}") from None
     try:
-        return rig_from_parameters(_flattened(_parameters(document)))
+        return Rig.from_parameters(_parameters(document))
+    except RecursionError:
+        raise ValueError(f"{path}: holds itself; expected a ROS 2 parameter file") from None
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
-
-
-def rig_from_parameters(parameters: Mapping[str, Any]) -> Rig:
-    """Build a rig from flat parameter names; what is not given has its default.
-
-    Raises:
-        ValueError: A value is of the wrong kind or out of range.
-    """
-    default = Rig()
-    cameras = parameters.get("cameras", list(default.camera_names))
-    if not isinstance(cameras, list) or not all(isinstance(name, str) for name in cameras):
-        raise ValueError(f"cameras is {cameras!r}; expected a list of names")
-    height = _number(parameters, "lidar.height", default.mounting.height)
-    intensity = parameters.get("lidar.intensity_max")
-    mounting = Mounting(str(parameters.get("lidar.forward_axis", default.mounting.forward_axis)),
-                        height)
-    return Rig(tuple(cameras), mounting,
-               None if intensity is None else _number(parameters, "lidar.intensity_max", 0.0))
 
 
 def _parameters(document: Any) -> Mapping[str, Any]:
@@ -86,7 +102,7 @@ def _parameters(document: Any) -> Mapping[str, Any]:
     nodes = document.values() if isinstance(document, Mapping) else ()
     for node in nodes:
         if isinstance(node, Mapping) and isinstance(node.get("ros__parameters"), Mapping):
-            merged |= node["ros__parameters"]
+            merged |= _flattened(node["ros__parameters"])
     if not merged:
         raise ValueError("has no 'ros__parameters' below a node's name; expected a ROS 2 "
                          "parameter file such as config/nuscenes.yaml")

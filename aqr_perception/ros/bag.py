@@ -93,18 +93,22 @@ class Bag:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        if not self.path.is_dir():
+        if not self.path.exists():
             raise FileNotFoundError(2, "no such folder", str(path))
         if not is_bag(self.path):
-            raise ValueError(f"{path}: has no {METADATA}; expected the folder of a rosbag2 bag")
+            raise ValueError(f"{path}: holds no {METADATA}; expected the folder of a rosbag2 bag")
         with self._open() as reader:
             self.types = {connection.topic: connection.msgtype
                           for connection in reader.connections}
             self.start_ns = int(reader.start_time)
             self.duration_ns = int(reader.duration)
 
-    def require(self, wanted: Collection[str]) -> None:
+    def require(self, wanted: Collection[str], advice: str = "") -> None:
         """Check that topics are there.
+
+        Args:
+            wanted: Topics.
+            advice: What to do where one is not.
 
         Raises:
             ValueError: Some are not; the message lists those that are.
@@ -113,7 +117,23 @@ class Bag:
         if missing:
             there = ", ".join(f"{topic} ({kind})" for topic, kind in sorted(self.types.items()))
             raise ValueError(f"{self.path}: has no topic {', '.join(missing)}; it has "
-                             f"{there or 'none'}")
+                             f"{there or 'none'}{': ' + advice if advice else ''}")
+
+    def require_types(self, wanted: Mapping[str, str], advice: str = "") -> None:
+        """Check that topics are there and carry the messages that they should.
+
+        Args:
+            wanted: Message type by topic.
+            advice: What to do where one is not.
+
+        Raises:
+            ValueError: Some are not, or carry another type.
+        """
+        self.require(list(wanted), advice)
+        for topic, kind in wanted.items():
+            if self.types[topic] != kind:
+                raise ValueError(f"{self.path}: {topic} carries {self.types[topic]}; expected "
+                                 f"{kind}")
 
     def messages(self, wanted: Collection[str] | None = None) -> Iterator[SerializedMessage]:
         """Read messages by the time they were recorded at, as they are.
@@ -162,7 +182,8 @@ class Bag:
 
     def _damaged(self, error: Exception) -> ValueError:
         reason = " ".join(str(error).split()) or type(error).__name__
-        return ValueError(f"{self.path}: the bag cannot be read: {reason}")
+        return ValueError(f"{self.path}: the bag cannot be read ({reason}): it is damaged or cut "
+                          "off; 'ros2 bag reindex' mends some, else record it again")
 
 
 def deserialize(message: SerializedMessage) -> Any:

@@ -6,6 +6,8 @@ that the hashes in a bag are the ones that talk to a vehicle.
 
 from __future__ import annotations
 
+import heapq
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -17,20 +19,21 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
 from aqr_perception.geometry import rigid
-from aqr_perception.recordings.boxes_file import read_annotations
+from aqr_perception.recordings.boxes_file import ANNOTATIONS, read_annotations
 from aqr_perception.recordings.frame_directory import (
-    CameraRecord,
-    FrameRecord,
-    decode_image,
     read_image_file,
+    read_picture,
     read_raw_points,
-    read_record,
 )
+from aqr_perception.recordings.frame_record import CameraRecord, FrameRecord, read_record
+from aqr_perception.recordings.image_file import image_size
 from aqr_perception.ros import topics
 from aqr_perception.ros.recorded import SerializedMessage
 from aqr_perception.types import CLASS_NAMES, Annotations
 
 POINT_FLOAT32 = 7
+SAME_PLACE = 1e-4
+"""Largest difference of two places on the car that are the same [m, or of a rotation matrix]."""
 
 
 @lru_cache(maxsize=1)
@@ -59,84 +62,124 @@ class FrameMessages:
     """The messages of frame directories.
 
     Args:
-        folders: Frame directories, oldest first.
+        folders: Frame directories of one rig, oldest first.
         compressed: CompressedImage with the files' own bytes instead of Image.
+        cameras: Names of the cameras to take; None for all that the first frame has.
 
     Attributes:
+        folders: As given.
         types: Message type by topic.
+
+    Raises:
+        OSError: The first frame's calibration is not there.
+        ValueError: It is damaged, or lacks a camera.
     """
 
-    def __init__(self, folders: Sequence[Path], compressed: bool) -> None:
+    def __init__(self, folders: Sequence[Path], compressed: bool,
+                 cameras: tuple[str, ...] | None = None) -> None:
         self.folders = list(folders)
-        self.compressed = compressed
-        self.types = self._types(read_record(folders[0]))
+        self._compressed = compressed
+        self._first = read_record(self.folders[0])
+        if cameras is not None:
+            self._first = self._first.select(cameras)
+        self.types = self._types()
 
     def __iter__(self) -> Iterator[SerializedMessage]:
-        """All messages, frame by frame, ordered by stamp within a frame.
+        """All messages in the order of their stamps, also where frames overlap.
 
         Raises:
             OSError: A file is not there.
             ValueError: A file is damaged, or a later frame has other sensors than the first.
         """
-        for index, folder in enumerate(self.folders):
-            record = read_record(folder)
-            if self._types(record) != self.types:
-                raise ValueError(f"{folder}: has other cameras than {self.folders[0]}; expected "
-                                 "frames of one rig")
-            messages = [message for message in self._messages(record, first=index == 0)
-                        if message.topic in self.types]
-            yield from sorted(messages, key=lambda message: message.stamp_ns)
+        held: list[tuple[int, int, SerializedMessage]] = []
+        counter = itertools.count()  # messages of one stamp stay in the order they were made in
+        for folder in self.folders:
+            record = self._same_rig(read_record(folder))
+            while held and held[0][0] <= record.first_stamp_ns:
+                yield heapq.heappop(held)[2]
+            for message in self._messages(record):
+                heapq.heappush(held, (message.stamp_ns, next(counter), message))
+        while held:
+            yield heapq.heappop(held)[2]
 
-    def _types(self, record: FrameRecord) -> dict[str, str]:
+    def _types(self) -> dict[str, str]:
         found = {topics.TF_STATIC: "tf2_msgs/msg/TFMessage",
                  topics.points_topic(): "sensor_msgs/msg/PointCloud2"}
-        if record.lidar.world_from_ego is not None:
+        if self._first.lidar.world_from_ego is not None:
             found[topics.TF] = "tf2_msgs/msg/TFMessage"
-        for camera in record.cameras:
+        for camera in self._first.cameras:
             found[topics.camera_info_topic(camera.name)] = "sensor_msgs/msg/CameraInfo"
-            if self.compressed:
+            if self._compressed:
                 found[topics.compressed_topic(camera.name)] = "sensor_msgs/msg/CompressedImage"
             else:
                 found[topics.image_topic(camera.name)] = "sensor_msgs/msg/Image"
-        if read_annotations(record.folder) is not None:
+        if any((folder / ANNOTATIONS).exists() for folder in self.folders):
             found[topics.GROUND_TRUTH] = "vision_msgs/msg/Detection3DArray"
         return found
 
-    def _messages(self, record: FrameRecord, first: bool) -> Iterator[SerializedMessage]:
-        begin = min([record.lidar.stamp_ns, *(camera.stamp_ns for camera in record.cameras)])
-        if first:
-            yield self._serialised(topics.TF_STATIC, begin, static_transforms(record, begin))
+    def _same_rig(self, record: FrameRecord) -> FrameRecord:
+        """The record with the first frame's cameras; /tf_static says once where all sensors sit."""
+        first = self._first
+        record = record.select(tuple(camera.name for camera in first.cameras))
+        if (record.lidar.world_from_ego is None) != (first.lidar.world_from_ego is None):
+            raise ValueError(f"{record.folder}: of this frame and {first.folder}, only one has the "
+                             "pose of the car; expected frames of one drive")
+        moved = [name for (name, now), then in zip(on_car(record).items(), on_car(first).values())
+                 if np.abs(now - then).max() > SAME_PLACE]
+        if moved:
+            raise ValueError(f"{record.folder}: {', '.join(moved)} sits elsewhere on the car than "
+                             f"in {first.folder}; expected frames of one rig")
+        return record
+
+    def _messages(self, record: FrameRecord) -> Iterator[SerializedMessage]:
+        if record.folder == self._first.folder:
+            begin = record.first_stamp_ns
+            yield _serialised(topics.TF_STATIC, begin, static_transforms(record, begin))
+        for stamp, pose in car_poses(record).items():
+            yield _serialised(topics.TF, stamp, _transforms([odometry(pose, stamp)]))
         for camera in record.cameras:
-            stamp = camera.stamp_ns
-            pose = camera.world_from_ego(record.lidar)
-            if pose is not None:
-                yield self._serialised(topics.TF, stamp, _transforms([odometry(pose, stamp)]))
-            yield self._serialised(topics.camera_info_topic(camera.name), stamp,
-                                   camera_info(camera))
+            yield _serialised(topics.camera_info_topic(camera.name), camera.stamp_ns,
+                              camera_info(camera))
             data = read_image_file(camera)
-            if self.compressed:
-                yield self._serialised(topics.compressed_topic(camera.name), stamp,
-                                       compressed_image(camera, data))
+            if self._compressed:
+                yield _serialised(topics.compressed_topic(camera.name), camera.stamp_ns,
+                                  compressed_image(camera, data))
             else:
-                yield self._serialised(topics.image_topic(camera.name), stamp, image(camera, data))
+                yield _serialised(topics.image_topic(camera.name), camera.stamp_ns,
+                                  image(camera, data))
         stamp = record.lidar.stamp_ns
-        if record.lidar.world_from_ego is not None:
-            yield self._serialised(topics.TF, stamp,
-                                   _transforms([odometry(record.lidar.world_from_ego, stamp)]))
-        yield self._serialised(topics.points_topic(), stamp, point_cloud(record))
+        yield _serialised(topics.points_topic(), stamp, point_cloud(record))
         annotations = read_annotations(record.folder)
         if annotations is not None:
-            yield self._serialised(topics.GROUND_TRUTH, stamp, ground_truth(annotations, stamp))
+            yield _serialised(topics.GROUND_TRUTH, stamp, ground_truth(annotations, stamp))
 
-    def _serialised(self, topic: str, stamp_ns: int, message: Any) -> SerializedMessage:
-        name = message.__msgtype__
-        return SerializedMessage(topic, name, stamp_ns,
-                                 bytes(typestore().serialize_cdr(message, name)))
+
+def car_poses(record: FrameRecord) -> dict[int, rigid.Matrix]:
+    """(4, 4) pose of the car in the world by stamp [ns]; empty where it is not recorded.
+
+    tf holds one pose a stamp. Where a recording gives several (cameras of one stamp, moved by
+    slightly different times), the LiDAR's counts, else their mean.
+    """
+    poses: dict[int, tuple[rigid.Matrix, int]] = {}
+    for camera in record.cameras:
+        pose = camera.world_from_ego(record.lidar)
+        if pose is not None:
+            mean, count = poses.get(camera.stamp_ns, (pose, 0))
+            poses[camera.stamp_ns] = rigid.interpolate(mean, pose, 1 / (count + 1)), count + 1
+    if record.lidar.world_from_ego is not None:
+        poses[record.lidar.stamp_ns] = record.lidar.world_from_ego, 1
+    return {stamp: pose for stamp, (pose, _) in sorted(poses.items())}
+
+
+def on_car(record: FrameRecord) -> dict[str, rigid.Matrix]:
+    """(4, 4) place of each sensor's frame on the car, by the frame's name."""
+    places = {topics.LIDAR_FRAME: record.lidar.ego_from_lidar}
+    return places | {camera.name: camera.ego_from_camera for camera in record.cameras}
 
 
 def image(camera: CameraRecord, data: bytes) -> Any:
     """``sensor_msgs/Image``, bgr8."""
-    pixels = decode_image(camera, data)
+    pixels = read_picture(camera, data)
     height, width = pixels.shape[:2]
     return _new("sensor_msgs/msg/Image", header=_header(camera.stamp_ns, camera.name),
                 height=height, width=width, encoding="bgr8", is_bigendian=0, step=3 * width,
@@ -145,8 +188,8 @@ def image(camera: CameraRecord, data: bytes) -> Any:
 
 def compressed_image(camera: CameraRecord, data: bytes) -> Any:
     """``sensor_msgs/CompressedImage`` with the file as it is."""
-    decode_image(camera, data)  # a picture of another size than its calibration is named here
-    kind = "png" if data.startswith(b"\x89PNG") else "jpeg"
+    read_picture(camera, data)  # a damaged one, or one of another size, is named here
+    kind = image_size(data)[0].lower()
     return _new("sensor_msgs/msg/CompressedImage", header=_header(camera.stamp_ns, camera.name),
                 format=kind, data=np.frombuffer(data, np.uint8))
 
@@ -180,10 +223,8 @@ def point_cloud(record: FrameRecord) -> Any:
 
 def static_transforms(record: FrameRecord, stamp_ns: int) -> Any:
     """``tf2_msgs/TFMessage``: where on the car each sensor sits."""
-    on_car = {topics.LIDAR_FRAME: record.lidar.ego_from_lidar}
-    on_car |= {camera.name: camera.ego_from_camera for camera in record.cameras}
     return _transforms([_transform(pose, topics.BASE_FRAME, name, stamp_ns)
-                        for name, pose in on_car.items()])
+                        for name, pose in on_car(record).items()])
 
 
 def odometry(world_from_ego: rigid.Matrix, stamp_ns: int) -> Any:
@@ -211,6 +252,12 @@ def ground_truth(annotations: Annotations, stamp_ns: int) -> Any:
             bbox=_new("vision_msgs/msg/BoundingBox3D", center=pose,
                       size=_xyz("Vector3", boxes.size[i])), id=str(track) if track >= 0 else ""))
     return _new("vision_msgs/msg/Detection3DArray", header=header, detections=detections)
+
+
+def _serialised(topic: str, stamp_ns: int, message: Any) -> SerializedMessage:
+    name = message.__msgtype__
+    return SerializedMessage(topic, name, stamp_ns,
+                             bytes(typestore().serialize_cdr(message, name)))
 
 
 def _new(message_type: str, **values: Any) -> Any:

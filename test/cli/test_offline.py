@@ -72,7 +72,7 @@ def test_detect_takes_a_folder_and_gives_a_list(source, tmp_path):
       "{source}/rig.yaml"], ["rig.yaml"]),
     (["detect", "{source}/frame_0", "--config", "{source}/rig.yaml", "--frame", "4"], ["--frame"]),
     (["detect", "{source}/frame_0", "--config", "{source}/rig.yaml", "--image", "{source}/a/b.png"],
-     ["b.png"]),
+     ["no such folder to write to"]),
     (["to-bag", "{source}", "{source}"], ["already"]),
     (["to-bag", "{source}/nothing", "{source}/bag"], ["nothing"])])
 def test_what_does_not_fit_is_one_line_and_status_2(source, arguments, words):
