@@ -10,20 +10,38 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aqr_perception.geometry import rigid
-from aqr_perception.geometry.boxes import Boxes3D
-from aqr_perception.types import LidarCloud, Mounting
-from aqr_perception.visualization.camera_view import Bgr, label
+from aqr_perception.types import CameraImage, LidarCloud, Mounting
+from aqr_perception.visualization.camera_view import DrawnBoxes
 from aqr_perception.visualization.colors import height_bgr
+from aqr_perception.visualization.drawing import (
+    GREY,
+    WHITE,
+    Bgr,
+    Picture,
+    arrow,
+    fill,
+    line,
+    shade,
+    tag,
+    text_size,
+    write,
+)
+from aqr_perception.visualization.view_limits import ViewLimits
 
-BACKGROUND = (24, 20, 18)
-RING = (70, 62, 56)
+BACKGROUND = (20, 17, 15)
+RING = (66, 58, 52)
+VIEW = (120, 105, 90)
+VIEW_REACH = 11.0
+"""Length of the sectors that show where cameras look [m]."""
 VELOCITY_SECONDS = 1.0
 """A velocity is drawn as the way of this time [s]."""
+SLOWEST = 0.5
+"""Slower objects [m/s] have no arrow."""
 
 
 @dataclass(frozen=True)
 class BirdsEyeView:
-    """A canvas over the ground with the car in the middle, its front up.
+    """A canvas over the ground with the LiDAR in the middle, the car's front up.
 
     Attributes:
         size: Width and height [px].
@@ -35,88 +53,99 @@ class BirdsEyeView:
     reach: float
     mounting: Mounting
 
-    def draw(self, cloud: LidarCloud | None, boxes: Boxes3D, colors: Sequence[Bgr],
-             truth: Boxes3D | None = None) -> NDArray[np.uint8]:
+    @property
+    def scale(self) -> float:
+        """Pixels a metre."""
+        return self.size / (2 * self.reach)
+
+    def draw(self, cloud: LidarCloud | None, images: Sequence[CameraImage | None],
+             layers: Sequence[DrawnBoxes]) -> Picture:
         """Draw it.
 
         Args:
             cloud: Points, or None where the LiDAR is absent.
-            boxes: Detections in the LiDAR frame.
-            colors: A box each.
-            truth: Drawn thin and white.
+            images: The cameras, for the sectors in which they look.
+            layers: Boxes in the LiDAR frame, the first lowest.
 
         Returns:
             (size, size, 3) BGR.
         """
         out = np.full((self.size, self.size, 3), BACKGROUND, np.uint8)
+        for image in images:
+            if image is not None:
+                self._view(out, image)
         self._rings(out)
         if cloud is not None:
             self._points(out, cloud)
-        else:
-            label(out, "LiDAR absent", (self.size // 2 - 60, 40), (160, 160, 160))
-        if truth is not None:
-            self._boxes(out, truth, [(255, 255, 255)] * len(truth), 1)
-        self._boxes(out, boxes, colors, 2)
         self._car(out)
+        for layer in layers:
+            self._boxes(out, layer)
+        self._distances(out)
+        if cloud is None:
+            text = "LiDAR absent"
+            write(out, text, ((self.size - text_size(text, 0.6)[0]) / 2, 30), GREY, 0.6)
         return out
 
     def pixels(self, points: NDArray[np.floating]) -> NDArray[np.float64]:
         """(N, 2) pixels of points (N, 3) of the LiDAR frame: forward is up."""
         moved = rigid.transform_points(self.mounting.model_from_lidar,
                                        np.asarray(points, np.float64))
-        scale = self.size / (2 * self.reach)
-        return np.stack([self.size / 2 + moved[:, 0] * scale,
-                         self.size / 2 - moved[:, 1] * scale], axis=1)
+        return self.size / 2 + moved[:, :2] * [self.scale, -self.scale]
 
-    def _rings(self, out: NDArray[np.uint8]) -> None:
+    def _view(self, out: Picture, image: CameraImage) -> None:
+        """The sector that a camera sees, from where it sits."""
+        left, right, _, _ = ViewLimits(image.calibration.camera).slopes
+        angles = np.linspace(np.arctan(left), np.arctan(right), 12)
+        arc = VIEW_REACH * np.stack([np.sin(angles), np.zeros(12), np.cos(angles)], axis=1)
+        lidar_from_camera = rigid.inverse(image.calibration.camera_from_lidar)
+        sector = rigid.transform_points(lidar_from_camera, np.concatenate([np.zeros((1, 3)), arc]))
+        shade(out, self.pixels(sector), VIEW, 0.16)
+
+    def _rings(self, out: Picture) -> None:
         middle = (self.size // 2, self.size // 2)
-        for distance in range(10, int(self.reach * 1.4), 10):
-            radius = round(distance * self.size / (2 * self.reach))
-            cv2.circle(out, middle, radius, RING, 1, cv2.LINE_AA)
-            if distance % 20 == 0 and distance < self.reach:
-                label(out, f"{distance} m", (middle[0] + 4, middle[1] - radius + 4),
-                      (150, 140, 130), 0.4)
+        for distance in range(10, int(self.reach * 1.5), 10):
+            cv2.circle(out, middle, round(distance * self.scale), RING, 1, cv2.LINE_AA)
 
-    def _points(self, out: NDArray[np.uint8], cloud: LidarCloud) -> None:
+    def _distances(self, out: Picture) -> None:
+        """Numbers on every second ring, to the lower right, where a road seldom is."""
+        for distance in range(20, int(self.reach), 20):
+            place = self.size / 2 + distance * self.scale * np.sqrt(0.5)
+            tag(out, f"{distance} m", (place - 18, place - 8), GREY, BACKGROUND, 0.36)
+
+    def _points(self, out: Picture, cloud: LidarCloud) -> None:
         xyz = cloud.points[:, :3]
         xyz = xyz[np.isfinite(xyz).all(axis=1)]
         height = xyz[:, 2] + self.mounting.height
         order = np.argsort(height, kind="stable")  # high ones on top
-        places = np.floor(self.pixels(xyz[order])).astype(np.int64)
+        places = np.floor(self.pixels(xyz[order]))
         inside = ((places >= 0) & (places < self.size)).all(axis=1)
-        columns, rows = places[inside].T
+        columns, rows = places[inside].astype(np.int64).T
         out[rows, columns] = height_bgr(height[order][inside])
 
-    def _boxes(self, out: NDArray[np.uint8], boxes: Boxes3D, colors: Sequence[Bgr],
-               thickness: int) -> None:
-        if not len(boxes):
-            return
+    def _boxes(self, out: Picture, layer: DrawnBoxes) -> None:
+        boxes = layer.boxes
         corners = self.pixels(boxes.corners()[:, :4].reshape(-1, 3)).reshape(-1, 4, 2)
-        ahead = boxes.center + np.stack([np.cos(boxes.yaw) * boxes.size[:, 0] * 0.75,
-                                         np.sin(boxes.yaw) * boxes.size[:, 0] * 0.75,
-                                         np.zeros(len(boxes))], axis=1)
+        velocity = np.where(np.isfinite(boxes.velocity), boxes.velocity, 0.0)
         later = boxes.center.copy()
-        later[:, :2] += np.nan_to_num(boxes.velocity) * VELOCITY_SECONDS
-        for footprint, middle, front, end, speed, color in zip(
-                corners, self.pixels(boxes.center), self.pixels(ahead), self.pixels(later),
-                np.linalg.norm(np.nan_to_num(boxes.velocity), axis=1), colors):
-            self._line(out, footprint, color, thickness, closed=True)
-            self._line(out, np.stack([middle, front]), color, thickness)
-            if speed > 0.5:
-                a, b = (tuple(int(x) for x in np.clip(place, -9999, 9999))
-                        for place in (middle, end))
-                cv2.arrowedLine(out, a, b, (255, 255, 255), 1, cv2.LINE_AA, tipLength=0.25)
+        later[:, :2] += velocity * VELOCITY_SECONDS
+        centers, ends = self.pixels(boxes.center), self.pixels(later)
+        for i, color in enumerate(layer.colors):
+            if not layer.outline:
+                shade(out, corners[i], color, 0.3)
+            line(out, corners[i], color, closed=True)
+            line(out, np.stack([centers[i], corners[i, [0, 3]].mean(axis=0)]), color)
+            if not layer.outline and np.linalg.norm(velocity[i]) > SLOWEST:
+                arrow(out, centers[i], ends[i], _lighter(color))
 
-    @staticmethod
-    def _line(out: NDArray[np.uint8], points: NDArray[np.float64], color: Bgr, thickness: int,
-              closed: bool = False) -> None:
-        fixed = np.round(np.clip(points, -9999, 9999) * 8).astype(np.int32)  # 1/8 px
-        cv2.polylines(out, [fixed], closed, color, thickness, cv2.LINE_AA, shift=3)
+    def _car(self, out: Picture) -> None:
+        """A car's outline round the LiDAR, as large as it is."""
+        half_width, front, back = 0.95, 2.9, 1.7
+        shape = np.array([[-half_width, -back], [-half_width, front - 0.7], [0, front],
+                          [half_width, front - 0.7], [half_width, -back]])
+        fill(out, self.size / 2 + shape * [self.scale, -self.scale], WHITE)
 
-    def _car(self, out: NDArray[np.uint8]) -> None:
-        middle, scale = self.size / 2, self.size / (2 * self.reach)
-        length, width = 4.5 * scale / 2, 1.9 * scale / 2
-        shape = np.array([[middle - width, middle + length], [middle - width, middle - length / 2],
-                          [middle, middle - length], [middle + width, middle - length / 2],
-                          [middle + width, middle + length]])
-        cv2.fillPoly(out, [np.round(shape).astype(np.int32)], (235, 235, 235), cv2.LINE_AA)
+
+def _lighter(color: Bgr) -> Bgr:
+    """Half way to white."""
+    blue, green, red = ((channel + 255) // 2 for channel in color)
+    return blue, green, red

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -10,101 +11,156 @@ from numpy.typing import NDArray
 
 from aqr_perception.geometry import rigid
 from aqr_perception.geometry.boxes import EDGES, Boxes3D
+from aqr_perception.geometry.camera import PinholeCamera
 from aqr_perception.types import Calibration, CameraImage
+from aqr_perception.visualization.drawing import (
+    DARK,
+    GREY,
+    WHITE,
+    Bgr,
+    Picture,
+    line,
+    shade,
+    tag,
+    text_size,
+    write,
+)
+from aqr_perception.visualization.view_limits import ViewLimits
 
-NEAR = 0.3
-"""Depth [m] at which lines that run behind the camera are cut."""
-STEPS = 12
-"""Pieces a line is drawn in where the lens bends it."""
-FRONT_FACE = ((0, 5), (1, 4))
-"""Diagonals of the face that looks along the heading, in the order of `Boxes3D.corners`."""
+FRONT_FACE = (0, 3, 7, 4)
+"""Corners of the face that looks along the heading, in the order of `Boxes3D.corners`."""
+BEND_STEPS = 12
+"""Pieces that a line is drawn in where the lens bends it."""
+SMALL = 40.0
+"""Boxes lower than this [px] are drawn thin and without a label."""
+LEAST_SEEN = 12.0
+"""A box of which less than this [px] reaches into the picture has no label."""
 
-Bgr = tuple[int, int, int]
+
+@dataclass(frozen=True)
+class DrawnBoxes:
+    """Boxes and how to draw them.
+
+    Attributes:
+        boxes: In the LiDAR frame.
+        colors: One each.
+        labels: A text each; empty for none.
+        outline: Thin lines only, for the truth.
+    """
+
+    boxes: Boxes3D
+    colors: Sequence[Bgr]
+    labels: Sequence[str]
+    outline: bool = False
+
+    @staticmethod
+    def truth(boxes: Boxes3D) -> DrawnBoxes:
+        """Thin and white."""
+        return DrawnBoxes(boxes, [WHITE] * len(boxes), [""] * len(boxes), outline=True)
 
 
-def draw_boxes(picture: NDArray[np.uint8], calibration: Calibration, boxes: Boxes3D,
-               colors: Sequence[Bgr], thickness: int = 2) -> None:
-    """Draw boxes of the LiDAR frame as wires into a picture, their front crossed.
+def draw_boxes(picture: Picture, calibration: Calibration, drawn: DrawnBoxes) -> None:
+    """Draw boxes as wires into a picture, far ones first, the face along the heading shaded.
 
     Args:
         picture: (H, W, 3) BGR of any size with the camera's proportions; drawn into.
         calibration: Of the camera at its full size.
-        boxes: In the LiDAR frame.
-        colors: A box each.
-        thickness: Of the lines [px].
+        drawn: What.
     """
     height, width = picture.shape[:2]
     camera = calibration.camera.resized(width, height)
-    scaled = Calibration(camera, calibration.camera_from_lidar)
-    order = np.argsort(-np.linalg.norm(boxes.center, axis=1))  # near ones over far ones
+    limits = ViewLimits(camera)
     corners = rigid.transform_points(calibration.camera_from_lidar,
-                                     boxes.corners().reshape(-1, 3).astype(np.float64))
+                                     drawn.boxes.corners().reshape(-1, 3).astype(np.float64))
     corners = corners.reshape(-1, 8, 3)
-    for index in order:
-        if corners[index, :, 2].max() <= NEAR:
+    places: list[tuple[NDArray[np.float64], int]] = []
+    for index in np.argsort(-np.linalg.norm(corners.mean(axis=1), axis=1)):
+        extent = _draw_box(picture, camera, limits, corners[index], drawn.colors[index],
+                           drawn.outline)
+        if extent is not None and drawn.labels[index]:
+            places.append((extent, int(index)))
+    _draw_labels(picture, places[::-1], drawn)
+
+
+def _draw_box(picture: Picture, camera: PinholeCamera, limits: ViewLimits,
+              corners: NDArray[np.float64], color: Bgr, outline: bool
+              ) -> NDArray[np.float64] | None:
+    """Draw one box (8, 3) of the camera frame; returns its left, top, right, bottom [px]."""
+    edges = np.array(EDGES)
+    starts, ends, seen = limits.cut_lines(corners[edges[:, 0]], corners[edges[:, 1]])
+    if not seen.any():
+        return None
+    steps = BEND_STEPS if camera.is_distorted else 1
+    share = np.linspace(0, 1, steps + 1)[:, None]
+    strokes = [camera.project(start + (end - start) * share)[0]
+               for start, end in zip(starts[seen], ends[seen])]
+    points = np.concatenate(strokes)
+    extent = np.concatenate([points.min(axis=0), points.max(axis=0)])
+    small = extent[3] - extent[1] < SMALL
+    if not outline:
+        face = limits.cut_face(corners[list(FRONT_FACE)])
+        if len(face) > 2:
+            shade(picture, camera.project(face)[0], color, 0.35)
+    for stroke in strokes:
+        line(picture, stroke, color, 1 if small or outline else 2)
+    return extent
+
+
+def _draw_labels(picture: Picture, places: list[tuple[NDArray[np.float64], int]],
+                 drawn: DrawnBoxes) -> None:
+    """Write what large boxes are above them; where two would overlap, only the nearer one's."""
+    height, width = picture.shape[:2]
+    taken: list[tuple[float, float, float, float]] = []
+    for (left, top, right, bottom), index in places:
+        if bottom - top < SMALL or min(right, width) - max(left, 0) < LEAST_SEEN:
             continue
-        for start, end in (*EDGES, *FRONT_FACE):
-            _draw_line(picture, scaled, corners[index, start], corners[index, end],
-                       colors[index], thickness if (start, end) in EDGES else 1)
+        across, down = text_size(drawn.labels[index], 0.4)
+        x = float(np.clip(left, 0, max(width - across - 10, 0)))
+        y = float(np.clip(top - down - 11, 0, height - down - 9))
+        mine = (x, y, x + across + 10, y + down + 9)
+        if any(mine[0] < other[2] and other[0] < mine[2] and mine[1] < other[3]
+               and other[1] < mine[3] for other in taken):
+            continue
+        taken.append(mine)
+        tag(picture, drawn.labels[index], (x, y), DARK, drawn.colors[index], 0.4, alpha=0.85)
 
 
-def _draw_line(picture: NDArray[np.uint8], calibration: Calibration, start: NDArray[np.float64],
-               end: NDArray[np.float64], color: Bgr, thickness: int) -> None:
-    """Draw a line of the camera frame, cut at the near plane."""
-    if start[2] < end[2]:
-        start, end = end, start
-    if start[2] <= NEAR:
-        return
-    if end[2] < NEAR:
-        end = start + (end - start) * (start[2] - NEAR) / (start[2] - end[2])
-    steps = STEPS if calibration.camera.is_distorted else 1
-    points = start + (end - start) * np.linspace(0, 1, steps + 1)[:, None]
-    pixels, _ = calibration.camera.project(points)
-    limit = 4.0 * max(picture.shape)  # OpenCV draws in 16-bit fixed point
-    if not np.isfinite(pixels).all() or np.abs(pixels).max() > limit * 4:
-        pixels = np.clip(np.nan_to_num(pixels, nan=0.0), -limit * 4, limit * 4)
-    cv2.polylines(picture, [np.round(pixels).astype(np.int32)], False, color, thickness,
-                  cv2.LINE_AA)
-
-
-def panel(image: CameraImage | None, name: str, width: int, height: int, boxes: Boxes3D,
-          colors: Sequence[Bgr], truth: Boxes3D | None = None) -> NDArray[np.uint8]:
+def panel(image: CameraImage | None, name: str, size: tuple[int, int], stamp_ns: int,
+          layers: Sequence[DrawnBoxes]) -> Picture:
     """One camera's panel: its picture cut to the panel's shape, boxes, name; grey where absent.
 
     Args:
         image: The picture, or None.
         name: The camera's.
-        width: Of the panel [px].
-        height: Likewise.
-        boxes: Detections, in the LiDAR frame.
-        colors: A box each.
-        truth: Drawn thin and white.
+        size: Width and height of the panel [px].
+        stamp_ns: The frame's; how far the picture lies from it stands beside the name [ns].
+        layers: Boxes, the first lowest.
 
     Returns:
         (height, width, 3) BGR.
     """
+    width, height = size
     if image is None:
-        empty = np.full((height, width, 3), 58, np.uint8)
-        label(empty, f"{name}  absent", (width // 2 - 70, height // 2), (150, 150, 150))
-        return empty
+        return _absent(f"{name} absent", width, height)
     source_height, source_width = image.pixels.shape[:2]
     tall = round(width * source_height / source_width)
-    out: NDArray[np.uint8] = np.asarray(
+    out: Picture = np.asarray(
         cv2.resize(image.pixels, (width, tall), interpolation=cv2.INTER_AREA), dtype=np.uint8)
-    if truth is not None:
-        draw_boxes(out, image.calibration, truth, [(255, 255, 255)] * len(truth), 1)
-    draw_boxes(out, image.calibration, boxes, colors, 2)
+    for layer in layers:
+        draw_boxes(out, image.calibration, layer)
     if tall < height:
         out = np.pad(out, ((0, height - tall), (0, 0), (0, 0)), constant_values=30)
-    top = (tall - height) // 2 if tall > height else 0
+    top = max(tall - height, 0) // 2
     out = np.ascontiguousarray(out[top:top + height])
-    label(out, name, (10, 24), (255, 255, 255))
+    tag(out, f"{name}  {(image.stamp_ns - stamp_ns) / 1e6:+.0f} ms", (6, 6))
     return out
 
 
-def label(picture: NDArray[np.uint8], text: str, place: tuple[int, int], color: Bgr,
-          scale: float = 0.55) -> None:
-    """Write text with a dark edge, readable on anything."""
-    for shade, thickness in (((20, 20, 20), 4), (color, 1)):
-        cv2.putText(picture, text, place, cv2.FONT_HERSHEY_SIMPLEX, scale, shade, thickness,
-                    cv2.LINE_AA)
+def _absent(text: str, width: int, height: int) -> Picture:
+    """Grey with stripes, so that it is not taken for a dark picture."""
+    out = np.full((height, width, 3), 52, np.uint8)
+    for x in range(-height, width, 28):
+        line(out, np.array([[x, height], [x + height, 0]]), (60, 60, 60), 6)
+    across, down = text_size(text, 0.6)
+    write(out, text, ((width - across) / 2, (height + down) / 2), GREY, 0.6)
+    return out

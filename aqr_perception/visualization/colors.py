@@ -1,4 +1,4 @@
-"""One colour a class, the same in pictures and in rviz; height as colour for points."""
+"""One colour a class, and height as colour for points."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from numpy.typing import NDArray
 
 from aqr_perception.types import CLASS_NAMES
 
-# RGB. Neighbours in the list differ in hue and in lightness, so that the colour-blind tell them.
+# RGB. Neighbours in the list differ in hue and in lightness, so that the colour-blind tell them;
+# none is white or grey, which stand for the truth and for what is absent.
 _RGB = {
     "car": (255, 158, 27), "truck": (255, 99, 71), "construction_vehicle": (233, 150, 190),
-    "bus": (255, 215, 80), "trailer": (205, 133, 63), "barrier": (150, 160, 170),
+    "bus": (255, 215, 80), "trailer": (205, 133, 63), "barrier": (64, 205, 205),
     "motorcycle": (255, 61, 140), "bicycle": (220, 40, 220), "pedestrian": (70, 160, 255),
     "traffic_cone": (120, 220, 130)}
 
@@ -35,7 +36,7 @@ def height_bgr(height: NDArray[np.floating]) -> NDArray[np.uint8]:
     Returns:
         (N, 3) BGR.
     """
-    stops = np.array([[120, 80, 45], [170, 140, 60], [140, 190, 110], [190, 230, 220]], np.float64)
+    stops = np.array([[165, 100, 50], [180, 165, 60], [120, 205, 130], [150, 235, 245]], np.float64)
     place = np.clip(np.asarray(height, np.float64), 0, 3)
     return np.stack([np.interp(place, np.arange(4), stops[:, channel]) for channel in range(3)],
                     axis=1).astype(np.uint8)

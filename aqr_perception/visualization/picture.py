@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime, timezone
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from aqr_perception.geometry.boxes import Boxes3D
 from aqr_perception.types import (
     CLASS_NAMES,
     Annotations,
@@ -17,20 +15,31 @@ from aqr_perception.types import (
     SensorFrame,
 )
 from aqr_perception.visualization.birdseye import BirdsEyeView
-from aqr_perception.visualization.camera_view import label, panel
-from aqr_perception.visualization.colors import class_bgr
+from aqr_perception.visualization.camera_view import DrawnBoxes, panel
+from aqr_perception.visualization.colors import class_bgr, height_bgr
+from aqr_perception.visualization.drawing import (
+    GREY,
+    WHITE,
+    Picture,
+    arrow,
+    fill,
+    line,
+    rectangle,
+    text_size,
+    write,
+)
 
-PANEL_WIDTH = 560
-PANEL_HEIGHT = 315
-GAP = 6
-HEADER = 44
-FOOTER = 40
+PANEL = (640, 360)
+GAP = 8
+HEADER = 48
+FOOTER = 44
 REACH = 54.0
-BACKGROUND = (38, 34, 32)
+"""Of the scene from above [m]: that of the network."""
+BACKGROUND = (34, 30, 28)
 
 
 def draw_frame(frame: SensorFrame, detections: Detections, annotations: Annotations | None = None,
-               mounting: Mounting | None = None, title: str = "") -> NDArray[np.uint8]:
+               mounting: Mounting | None = None, title: str = "") -> Picture:
     """Draw a frame.
 
     Args:
@@ -38,73 +47,109 @@ def draw_frame(frame: SensorFrame, detections: Detections, annotations: Annotati
         detections: In class colours.
         annotations: The truth, thin and white; objects without a LiDAR point are left out.
         mounting: The rig's.
-        title: Stands in the header beside the time.
+        title: Stands in the header before the time; ASCII.
 
     Returns:
         (H, W, 3) BGR.
     """
     mounting = mounting or Mounting()
-    colors = [class_bgr(label_) for label_ in detections.labels]
-    truth = None if annotations is None else annotations.boxes[annotations.num_lidar_pts != 0]
-    upper, lower = _arranged(frame, mounting)
-    columns = max(len(upper), len(lower), 1)
-    side = 2 * PANEL_HEIGHT + GAP
-    width = columns * (PANEL_WIDTH + GAP) + side
-    out = np.full((HEADER + side + FOOTER, width, 3), BACKGROUND, np.uint8)
-    for row, indices in enumerate((upper, lower)):
+    labels = [f"{name.replace('_', ' ')} {score:.2f}"
+              for name, score in zip(detections.class_names, detections.scores)]
+    layers = [DrawnBoxes(detections.boxes, [class_bgr(label) for label in detections.labels],
+                         labels)]
+    if annotations is not None:
+        layers.insert(0, DrawnBoxes.truth(annotations.boxes[annotations.num_lidar_pts != 0]))
+    rows = arranged(frame, mounting)
+    side = 2 * PANEL[1] + GAP
+    left = len(rows[0]) * (PANEL[0] + GAP)
+    out = np.full((HEADER + side + FOOTER, left + side, 3), BACKGROUND, np.uint8)
+    for row, indices in enumerate(rows):
         for column, index in enumerate(indices):
-            view = panel(frame.images[index], frame.camera_names[index], PANEL_WIDTH, PANEL_HEIGHT,
-                         detections.boxes, colors, truth)
-            top, left = HEADER + row * (PANEL_HEIGHT + GAP), column * (PANEL_WIDTH + GAP)
-            out[top:top + PANEL_HEIGHT, left:left + PANEL_WIDTH] = view
-    scene = BirdsEyeView(side, REACH, mounting).draw(frame.lidar, detections.boxes, colors, truth)
-    out[HEADER:HEADER + side, width - side:] = scene
-    _header(out, frame, detections, truth, title)
-    _legend(out, detections, truth is not None)
+            x, y = column * (PANEL[0] + GAP), HEADER + row * (PANEL[1] + GAP)
+            out[y:y + PANEL[1], x:x + PANEL[0]] = panel(
+                frame.images[index], frame.camera_names[index], PANEL, frame.stamp_ns, layers)
+    scene = BirdsEyeView(side, REACH, mounting).draw(frame.lidar, frame.images, layers)
+    out[HEADER:HEADER + side, left:] = scene
+    _header(out, frame, detections, layers, title)
+    _legend(out, detections, annotations is not None)
     return out
 
 
-def _arranged(frame: SensorFrame, mounting: Mounting) -> tuple[list[int], list[int]]:
+def arranged(frame: SensorFrame, mounting: Mounting) -> tuple[list[int], list[int]]:
     """Cameras by where they look: those ahead from left to right, below them those behind.
 
-    The row behind is ordered as a look into mirrors: the one to the left stands left. Cameras
-    without calibration (absent ones) fill the rows up in the rig's order.
+    The row behind is ordered as a look into mirrors: the one to the left stands left. A camera that
+    is absent, whose calibration is therefore not known, is taken to look into the widest gap that
+    the others leave, which is where it looks when the cameras see all round.
     """
     bearing: dict[int, float] = {}
     for index, image in enumerate(frame.images):
         if image is not None:
-            model_from_lidar = mounting.model_from_lidar[:3, :3]
-            axis = model_from_lidar @ image.calibration.camera_from_lidar[2, :3]
+            axis = (mounting.model_from_lidar[:3, :3]
+                    @ image.calibration.camera_from_lidar[2, :3])
             bearing[index] = float(np.arctan2(-axis[0], axis[1]))  # 0 ahead, + to the left
+    for index, image in enumerate(frame.images):
+        if image is None:
+            bearing[index] = _widest_gap(list(bearing.values()))
     half = (len(frame.images) + 1) // 2
-    ahead = sorted(bearing, key=lambda index: abs(bearing[index]))[:half]
-    upper = sorted(ahead, key=lambda index: -bearing[index])
-    behind = [index for index in bearing if index not in ahead]
-    lower = sorted(behind, key=lambda index: np.sin(bearing[index]), reverse=True)
-    for index in range(len(frame.images)):
-        if index not in bearing:
-            (upper if len(upper) < half else lower).append(index)
+    by_side = sorted(bearing, key=lambda index: abs(bearing[index]))
+    upper = sorted(by_side[:half], key=lambda index: -bearing[index])
+    lower = sorted(by_side[half:], key=lambda index: -np.sin(bearing[index]))
     return upper, lower
 
 
-def _header(out: NDArray[np.uint8], frame: SensorFrame, detections: Detections,
-            truth: Boxes3D | None, title: str) -> None:
-    seconds = frame.stamp_ns * 1e-9
-    when = datetime.fromtimestamp(seconds, tz=timezone.utc).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
-    text = f"{title + '   ' if title else ''}{when} UTC   {len(detections)} detections"
-    if truth is not None:
-        text += f"   {len(truth)} objects in truth (white)"
-    label(out, text, (14, 29), (235, 235, 235), 0.65)
+def _widest_gap(bearings: list[float]) -> float:
+    """The direction [rad] in the middle between two neighbours that are furthest apart."""
+    if not bearings:
+        return 0.0
+    around = np.sort(bearings)
+    gaps = np.diff(np.append(around, around[0] + 2 * np.pi))
+    widest = int(gaps.argmax())
+    return float((around[widest] + gaps[widest] / 2 + np.pi) % (2 * np.pi) - np.pi)
 
 
-def _legend(out: NDArray[np.uint8], detections: Detections, with_truth: bool) -> None:
-    """Classes with how many of each were found."""
+def _header(out: Picture, frame: SensorFrame, detections: Detections, layers: list[DrawnBoxes],
+            title: str) -> None:
+    seconds, nanoseconds = divmod(frame.stamp_ns, 1_000_000_000)
+    when = datetime.fromtimestamp(seconds, tz=timezone.utc).strftime("%Y-%m-%d %H:%M:%S")
+    text = f"{title}    " if title else ""
+    x = 14 + write(out, f"{text}{when}.{nanoseconds // 1_000_000:03d} UTC", (14, 32), scale=0.7)
+    cameras = sum(image is not None for image in frame.images)
+    facts = [f"{len(detections)} detections", f"{cameras} of {len(frame.images)} cameras",
+             "no LiDAR" if frame.lidar is None else f"{len(frame.lidar.points)} points"]
+    if len(layers) > 1:
+        facts.insert(1, f"{len(layers[0].boxes)} objects in truth")
+    write(out, "  |  ".join(facts), (x + 32, 32), GREY, 0.6)
+
+
+def _legend(out: Picture, detections: Detections, with_truth: bool) -> None:
+    """Classes with how many of each were found; and on the right what the scene's marks mean."""
     counts = np.bincount(detections.labels, minlength=len(CLASS_NAMES))
-    left, base = 14, out.shape[0] - 14
+    x, base = 14.0, out.shape[0] - 16
     for index, name in enumerate(CLASS_NAMES):
+        found = counts[index] > 0
+        fill(out, rectangle(x, base - 12, 12, 12), class_bgr(index) if found else (80, 80, 80))
         text = f"{name.replace('_', ' ')} {counts[index]}"
-        color = class_bgr(index) if counts[index] else (120, 120, 120)
-        cv2.rectangle(out, (left, base - 12), (left + 12, base), color, -1)
-        label(out, text, (left + 18, base), (235, 235, 235) if counts[index] else (140, 140, 140),
-              0.5)
-        left += 34 + cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.5, 1)[0][0]
+        x += 48 + write(out, text, (x + 20, base), WHITE if found else GREY)
+    x = out.shape[1] - 14.0
+    for draw, text in ((_height_scale, "height 0 to 3 m"), (_motion_sign, "1 s of motion"),
+                       *([(_truth_sign, "truth")] if with_truth else [])):
+        x -= text_size(text)[0]
+        write(out, text, (x, base), GREY)
+        x -= 50
+        draw(out, x, base)
+        x -= 28
+
+
+def _height_scale(out: Picture, x: float, base: float) -> None:
+    colors: NDArray[np.uint8] = height_bgr(np.linspace(0, 3, 42))
+    left, bottom = round(x), round(base)
+    out[bottom - 10:bottom, left:left + 42] = colors
+
+
+def _motion_sign(out: Picture, x: float, base: float) -> None:
+    arrow(out, np.array([x + 6.0, base - 5.0]), np.array([x + 42.0, base - 5.0]), WHITE)
+
+
+def _truth_sign(out: Picture, x: float, base: float) -> None:
+    line(out, rectangle(x + 14, base - 11, 26, 11), WHITE, closed=True)
