@@ -1,0 +1,62 @@
+from pathlib import Path
+
+import pytest
+
+from aqr_perception.recordings.rig import Rig, load_rig
+from aqr_perception.types import Mounting
+
+CONFIG = Path(__file__).parents[2] / "config"
+
+
+def test_the_default_rig_is_the_shipped_file():
+    assert load_rig(CONFIG / "nuscenes.yaml") == Rig(intensity_max=255.0)
+
+
+def test_another_rig():
+    rig = load_rig(CONFIG / "ddad.yaml")
+    assert rig.camera_names[0] == "CAMERA_01"
+    assert rig.mounting == Mounting("x", 0.0)
+    assert rig.intensity_max == 1.0
+
+
+def test_the_nodes_own_parameters_are_passed_over():
+    rig = load_rig(CONFIG / "perception.yaml")
+    assert (rig.camera_names, rig.mounting) == (Rig().camera_names, Mounting())
+
+
+def test_parameters_of_all_nodes_in_the_file_count_the_later_ones_more(tmp_path):
+    path = tmp_path / "rig.yaml"
+    path.write_text("/**: {ros__parameters: {cameras: [a, b], lidar: {height: 1}}}\n"
+                    "/detector: {ros__parameters: {lidar.height: 2.5}}\n")
+    rig = load_rig(path)
+    assert rig.camera_names == ("a", "b")
+    assert rig.mounting.height == 2.5
+
+
+@pytest.mark.parametrize(("text", "words"), [
+    ("{", "not YAML"), ("", "ros__parameters"), ("a: 1", "ros__parameters"),
+    ("/**: {ros__parameters: {cameras: 3}}", "cameras is 3"),
+    ("/**: {ros__parameters: {cameras: []}}", "at least one"),
+    ("/**: {ros__parameters: {cameras: [a, a]}}", "each once"),
+    ("/**: {ros__parameters: {cameras: [1, 2]}}", "list of names"),
+    ("/**: {ros__parameters: {lidar: {forward_axis: z}}}", "forward_axis"),
+    ("/**: {ros__parameters: {lidar: {height: high}}}", r"lidar\.height"),
+    ("/**: {ros__parameters: {lidar: {height: .nan}}}", r"lidar\.height"),
+    ("/**: {ros__parameters: {lidar: {intensity_max: 0}}}", "intensity_max"),
+    ("/**: {ros__parameters: {lidar: {intensity_max: yes}}}", "intensity_max"),
+    ("/**: {ros__parameters: {lidar: {foward_axis: x}}}", r"did you mean lidar\.forward_axis"),
+    ("/**: {ros__parameters: {camera: [a]}}", "did you mean cameras"),
+    ("/**: {ros__parameters: &a {lidar: *a}}", "holds itself"),
+    ("!!python/object/apply:os.system ['true']", "not YAML")])
+def test_a_rig_that_makes_no_sense_is_named(tmp_path, text, words):
+    path = tmp_path / "rig.yaml"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=words) as caught:
+        load_rig(path)
+    assert "rig.yaml" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_is_an_error_of_the_file_system(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        load_rig(tmp_path / "none.yaml")
