@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from aqr_perception.model import spconv_backend
+
 Triple = tuple[int, int, int]
 
 
@@ -46,14 +48,14 @@ class SparseTensor:
         shape: Z, Y, X.
         frames: How many.
         rulebook: For a submanifold convolution with kernel 3 on these cells, once there is one;
-            layers on the same cells share it.
+            layers on the same cells share it. spconv keeps a dict of its own there.
     """
 
     features: Tensor
     index: Tensor
     shape: Triple
     frames: int
-    rulebook: Rulebook | None = None
+    rulebook: Rulebook | dict[str, Any] | None = None
 
     @property
     def coordinates(self) -> Tensor:
@@ -209,10 +211,18 @@ class SparseConv(nn.Module):
         nn.init.normal_(self.weight, std=math.sqrt(2 / (entering * math.prod(kernel))))
 
     def forward(self, cells: SparseTensor) -> SparseTensor:
-        """Convolve."""
+        """Convolve, by spconv where it is at hand."""
+        if len(cells.index) and spconv_backend.wanted(cells.features):
+            return spconv_backend.convolve(self, cells)
+        return self.plain(cells)
+
+    def plain(self, cells: SparseTensor) -> SparseTensor:
+        """Convolve in plain PyTorch."""
         matrices = self.weight.flatten(1, 3).permute(1, 2, 0)
         if self.stride is None:
-            rules = cells.rulebook or submanifold_rulebook(cells)
+            rules = cells.rulebook
+            if not isinstance(rules, Rulebook):
+                rules = submanifold_rulebook(cells)
             features = _GatherMultiplyScatter.apply(cells.features, matrices, rules)
             return replace(cells, features=features, rulebook=rules)
         rules, index, shape = strided_rulebook(cells, self.kernel, self.stride, self.padding)

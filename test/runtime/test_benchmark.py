@@ -79,7 +79,8 @@ def test_both_renderers_draw_the_same():
 
 def test_stages_count_what_they_do():
     detector = untrained(thin_tiny())
-    found = {stage.name: stage for stage in stages(detector, batch_of(detector.config, CPU), CPU, 1)}
+    measured = stages(detector, batch_of(detector.config, CPU), CPU, 1)
+    found = {stage.name: stage for stage in measured}
     assert set(found) == {
         "tokenizer.image.trunk", "tokenizer.image.neck", "tokenizer.lidar.encoder",
         "tokenizer.lidar.trunk", "tokenizer.lidar.neck", "tokenizer.lidar.shared", "decoder.head",
