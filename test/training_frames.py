@@ -28,7 +28,7 @@ def small_config() -> DetectorConfig:
                       sparse_channels=(16,), trunk_channels=(16, 16), trunk_layers=(1, 1),
                       neck_channels=16),
         decoder=replace(config.decoder, channels=32, heads=2, layers=2, feedforward=32,
-                        queries=32, head_channels=16))
+                        queries=32, placed=8, head_channels=16))
 
 
 def make_frame(seed: int) -> tuple[SensorFrame, Annotations]:

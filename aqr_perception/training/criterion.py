@@ -10,6 +10,7 @@ from torch import Tensor
 
 from aqr_perception.model.aqr.output import AqrOutput, Contrast, GateLabels, GateLogits
 from aqr_perception.training.denoising import DenoisingQueries
+from aqr_perception.training.distributed import normalisers
 from aqr_perception.training.losses import focal_loss, masked_bce
 from aqr_perception.training.matcher import CODE_WEIGHTS, Matches, MatchingCost, match
 from aqr_perception.training.targets import BACKGROUND, Targets, encode_boxes
@@ -56,6 +57,7 @@ class Losses:
         box: (L,).
         dn_classification: (L,); 0 without denoising.
         dn_box: (L,).
+        heat: Scalar, of the tokens' side task (`training.heat_loss`); 0 without it.
         gate: Scalar; 0 where AQR has no supervised part.
         agreement: Scalar, likewise.
     """
@@ -64,6 +66,7 @@ class Losses:
     box: Tensor
     dn_classification: Tensor
     dn_box: Tensor
+    heat: Tensor
     gate: Tensor
     agreement: Tensor
 
@@ -117,7 +120,7 @@ class Criterion:
         classification, box = zip(*matching)
         dn_classification, dn_box = zip(*copies)
         return Losses(torch.stack(classification), torch.stack(box),
-                      torch.stack(dn_classification), torch.stack(dn_box),
+                      torch.stack(dn_classification), torch.stack(dn_box), none,
                       self.weights.gate * gate, self.weights.agreement * agreement)
 
     def _layer(self, logits: Tensor, boxes: Tensor, targets: Sequence[Targets]
@@ -157,7 +160,7 @@ def layer_losses(logits: Tensor, boxes: Tensor, targets: Sequence[Targets], matc
     predicted = torch.cat([boxes[b, pairs.query] for b, pairs in enumerate(matches)])
     wanted = torch.cat([targets[b].boxes[pairs.target] for b, pairs in enumerate(matches)])
     positive = len(wanted)
-    sums = _over_processes(
+    sums = normalisers(
         logits.new_tensor([positive + weights.background * (labels.numel() - positive), positive]))
     classification = focal_loss(logits, labels).sum() / (sums[0] + EPSILON)
     return (weights.classification * classification,
@@ -172,7 +175,7 @@ def denoising_losses(logits: Tensor, boxes: Tensor, denoising: DenoisingQueries,
     """
     where = denoising.frame, denoising.slot
     count = len(denoising.labels)
-    sums = _over_processes(logits.new_tensor([count * DENOISING_SHARE, count]))
+    sums = normalisers(logits.new_tensor([count * DENOISING_SHARE, count]))
     classification = focal_loss(logits[where], denoising.labels).sum() / (sums[0] + EPSILON)
     box = _box_loss(boxes[where], denoising.boxes) / (sums[1] + EPSILON)
     scale = weights.denoising
@@ -181,7 +184,7 @@ def denoising_losses(logits: Tensor, boxes: Tensor, denoising: DenoisingQueries,
 
 def nothing_to_denoise(none: Tensor) -> tuple[Tensor, Tensor]:
     """The losses of a process whose frames hold no object; others may wait for its counts."""
-    _over_processes(torch.zeros_like(none).expand(2).clone())
+    normalisers(torch.zeros_like(none).expand(2).clone())
     return none, none
 
 
@@ -194,17 +197,6 @@ def _box_loss(predicted: Tensor, wanted: Tensor) -> Tensor:
     known = code.isfinite().all(dim=1, keepdim=True)
     code = code.where(known, predicted.detach())
     return ((predicted - code).abs() * predicted.new_tensor(CODE_WEIGHTS)).sum()
-
-
-def _over_processes(sums: Tensor) -> Tensor:
-    """Normalisers (at least 1) as one process with the whole batch would have them.
-
-    Gradients are averaged over the processes afterwards, so each one's share is 1/W of the whole.
-    """
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return sums.clamp(min=1.0)
-    torch.distributed.all_reduce(sums)
-    return sums.clamp(min=1.0) / torch.distributed.get_world_size()
 
 
 def gate_loss(logits: GateLogits | None, labels: GateLabels | None, none: Tensor) -> Tensor:

@@ -25,6 +25,19 @@ def max_over_processes(value: int, device: torch.device) -> int:
     return int(tensor)
 
 
+def normalisers(sums: Tensor) -> Tensor:
+    """What sums of losses are divided by: at least 1, as one process with the whole batch has them.
+
+    Gradients are averaged over the processes afterwards, so each one's share is 1/W of the whole.
+    """
+    processes = process()[1]
+    if processes == 1:
+        return sums.clamp(min=1.0)
+    sums = sums.clone()
+    dist.all_reduce(sums)
+    return sums.clamp(min=1.0) / processes
+
+
 def mean_over_processes(value: Tensor) -> Tensor:
     """Mean of a tensor that all processes have, without gradient."""
     value, processes = value.detach().clone(), process()[1]

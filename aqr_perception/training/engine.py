@@ -36,6 +36,7 @@ from aqr_perception.training.distributed import (
     process,
     share_statistics,
 )
+from aqr_perception.training.heat_loss import heat_loss
 from aqr_perception.training.schedule import OneCycle, set_rate
 from aqr_perception.training.state import load_state, save_state
 from aqr_perception.training.targets import Targets
@@ -176,6 +177,9 @@ class Trainer:
             raise ValueError(f"the network's output in step {self.step} is not finite; the batch "
                              f"is in {self._save_batch(item)}")
         losses = self.criterion(output, targets, denoising)
+        if output.heat is not None:
+            losses = replace(losses, heat=heat_loss(
+                output.heat, targets, batch, self.detector.config.detection_range))
         if not torch.isfinite(losses.total):
             raise ValueError(f"the loss of step {self.step} is not finite: "
                              f"{losses.scalars()}; the batch is in {self._save_batch(item)}")

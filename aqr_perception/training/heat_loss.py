@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from aqr_perception.training.distributed import normalisers
 from aqr_perception.training.targets import Targets
 from aqr_perception.types import CLASS_NAMES, Batch, Heat
 
@@ -55,8 +56,8 @@ def spot_loss(logits: Tensor, wanted: Tensor, there: Tensor) -> Tensor:
     missed = F.softplus(-logits) * torch.sigmoid(-logits) ** 2
     false = F.softplus(logits) * torch.sigmoid(logits) ** 2 * (1 - wanted) ** 4
     each = torch.where(center, missed, false) * there[:, None, None, None]
-    objects = (center & there[:, None, None, None]).sum().clamp(min=1)
-    return each.sum() / objects
+    objects = (center & there[:, None, None, None]).sum().to(each.dtype)
+    return each.sum() / normalisers(objects)
 
 
 def bev_target(targets: Targets, shape: tuple[int, int], detection_range: Sequence[float]
