@@ -33,6 +33,7 @@ def wanted(features: Tensor) -> bool:
 
 
 @lru_cache(maxsize=8)
+@torch.inference_mode(False)  # the first frame may ask, and the gradient is looked at too
 def agrees(device: str) -> bool:
     """Try spconv on random cells; False, with the reason in the log, where it cannot be used."""
     from aqr_perception.model.sparse_conv import SparseConv, from_cells
