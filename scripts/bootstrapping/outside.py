@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -33,13 +34,14 @@ class Outside:
         names = [path.parent.name for path in REPOSITORY.glob("underlay/*/package.xml")]
         lacking = [name for name in names if not ros or not importable(name)]
         return cls(ros=ros, torch=importable("torch"),  # interfaces first: the others import them
-                   lacking=tuple(sorted(lacking, key=lambda name: (not name.endswith("_msgs"), name))))
+                   lacking=tuple(sorted(lacking, key=lambda name: (name[-5:] != "_msgs", name))))
 
     @property
     def interpreter(self) -> str:
         """All that a virtual environment depends on."""
         distribution = os.environ.get("ROS_DISTRO", "") if self.ros else ""
-        return f"{sys.executable} {sys.version} {self.ros} {distribution} {self.torch}"
+        return (f"{Path(sys.executable).resolve()} {sys.prefix} {sys.version} "
+                f"{self.ros} {distribution} {self.torch}")
 
     def __str__(self) -> str:
         name = f"ROS 2 {os.environ.get('ROS_DISTRO', '')}".strip()
@@ -89,6 +91,10 @@ def check_python() -> None:
 
 def check_tools(outside: Outside) -> None:
     """What a set-up needs and pip cannot bring."""
+    if not outside.ros and (sys.platform, platform.machine()) != ("linux", "x86_64"):
+        raise SetupError(f"no ROS 2 is sourced, and its wheels exist for Linux on x86_64 only, not "
+                         f"for {platform.system()} on {platform.machine()}; install a ROS 2 "
+                         "distribution and source it")
     for module in ("venv", "ensurepip"):
         if importlib.util.find_spec(module) is None:
             raise SetupError(f"{sys.executable} has no module '{module}'; install python3-venv")
