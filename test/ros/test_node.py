@@ -6,7 +6,7 @@ from fingerprint import FingerprintPipeline
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from rig import START_NS, Context, Rig, wait_until
+from live_rig import START_NS, Context, Rig, wait_until
 from vision_msgs.msg import LabelInfo, VisionInfo
 from visualization_msgs.msg import MarkerArray
 
