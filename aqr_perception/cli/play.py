@@ -28,8 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="start when all sensor topics have a subscriber; fail after this long")
     parser.add_argument("--compressed", action="store_true",
                         help="of frame directories, publish CompressedImage instead of Image")
-    parser.add_argument("--qos", choices=("reliable", "best_effort"), default="reliable",
-                        help="reliability of images and cloud (default: reliable)")
+    parser.add_argument("--qos", choices=("auto", "reliable", "best_effort"), default="auto",
+                        help="reliability of images and cloud; auto: as those who have subscribed "
+                             "ask for, reliable where nobody has (default: auto)")
     parser.add_argument("--topics", nargs="+", metavar="TOPIC", help="play only these")
 
 
@@ -55,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
         rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
         node = rclpy.create_node("aqr_player", use_global_arguments=False)
         try:
-            player = Player(node, types, args.qos == "reliable", stop, publish_clock=args.clock)
+            player = Player(node, types, args.qos, stop, publish_clock=args.clock)
             for topic in player.unknown:
                 print(f"left out {topic}: its package is not installed")
             play_source(player, read, args.rate, args.loop, stop, args.wait_for_subscribers)

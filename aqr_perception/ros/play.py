@@ -119,7 +119,10 @@ class Player:
     Args:
         node: Holds the publishers.
         topics: Message type by topic.
-        reliable: Whether sensors are published reliably, as most drivers do, or best effort.
+        reliability: Of images, clouds and camera_info: ``reliable``, ``best_effort``, or ``auto``:
+            best effort where all who have subscribed by now ask for no more, else reliable. (Fast
+            DDS loses large messages from a reliable writer to a best-effort reader on a machine
+            that is short of time, and none between two of one kind.)
         stop: Set from elsewhere to end.
         publish_clock: Whether the recording's time goes out on ``/clock``.
 
@@ -128,21 +131,20 @@ class Player:
         unknown: Topics whose message type is not installed here; they are left out.
     """
 
-    def __init__(self, node: Node, topics: dict[str, str], reliable: bool, stop: threading.Event,
+    def __init__(self, node: Node, topics: dict[str, str], reliability: str, stop: threading.Event,
                  publish_clock: bool = False) -> None:
-        self.report = PlayReport(dict.fromkeys(topics, 0))
-        self.unknown: list[str] = []
+        self._node = node
+        self._reliability = reliability
         self._stop = stop
-        self._types = topics
+        classes = {topic: message_class_of(message_type) for topic, message_type in topics.items()}
+        self._classes = {topic: found for topic, found in classes.items() if found is not None}
+        self.unknown = [f"{topic} ({topics[topic]})" for topic, found in classes.items()
+                        if found is None]
+        self._sensors = _either_form(topic for topic in self._classes
+                                     if topics[topic] in SENSOR_TYPES)
         self._publishers: dict[str, Any] = {}
-        for topic, message_type in topics.items():
-            message_class = message_class_of(message_type)
-            if message_class is None:
-                self.unknown.append(f"{topic} ({message_type})")
-                continue
-            self._publishers[topic] = node.create_publisher(
-                message_class, topic, _qos(topic, reliable))
         self._clock = node.create_publisher(Clock, "/clock", 10) if publish_clock else None
+        self.report = PlayReport(dict.fromkeys(topics, 0))
 
     def wait_for_subscribers(self, timeout_s: float) -> None:
         """Wait until somebody takes each sensor topic; of a raw and a compressed image, either.
@@ -151,13 +153,39 @@ class Player:
             ValueError: Not within the time; names the topics.
         """
         deadline = time.monotonic() + timeout_s
-        while waiting := self._without_subscriber():
+        self._wait_for(self._node.count_subscribers, deadline, timeout_s)
+        self._open()
+        self._wait_for(lambda topic: self._publishers[topic].get_subscription_count(), deadline,
+                       timeout_s)
+        self._stop.wait(SETTLE_S)
+
+    def _wait_for(self, count: Callable[[str], int], deadline: float, timeout_s: float) -> None:
+        while waiting := [topics[0] for topics in self._sensors if not any(map(count, topics))]:
             if time.monotonic() >= deadline:
                 raise ValueError(f"nobody subscribed to {', '.join(waiting)} within {timeout_s:g} s"
                                  ": start the node, or play fewer topics with --topics")
             if self._stop.wait(0.02):
                 return
-        self._stop.wait(SETTLE_S)
+
+    def _open(self) -> None:
+        """Make the publishers."""
+        for topic, message_class in self._classes.items():
+            if topic not in self._publishers:
+                self._publishers[topic] = self._node.create_publisher(
+                    message_class, topic, self._qos(topic))
+
+    def _qos(self, topic: str) -> QoSProfile:
+        if topic == TF_STATIC:
+            return QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE,
+                              durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        if topic == TF:
+            return QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
+        asked = {endpoint.qos_profile.reliability
+                 for endpoint in self._node.get_subscriptions_info_by_topic(topic)}
+        lax = self._reliability == "best_effort" or (
+            self._reliability == "auto" and asked == {ReliabilityPolicy.BEST_EFFORT})
+        return QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT if lax
+                          else ReliabilityPolicy.RELIABLE)
 
     def play(self, messages: Iterable[SerializedMessage], rate: float) -> None:
         """Publish each message when its time has come; returns early when stopped.
@@ -166,6 +194,7 @@ class Player:
             messages: In order of their stamps.
             rate: Seconds of the recording in one second.
         """
+        self._open()
         start_s, first_ns = time.monotonic(), None
         for message in messages:
             if first_ns is None:
@@ -189,14 +218,6 @@ class Player:
             if topic != TF_STATIC and left_s > 0:
                 publisher.wait_for_all_acked(Duration(seconds=left_s))
         self._stop.wait(SETTLE_S)
-
-    def _without_subscriber(self) -> list[str]:
-        groups: dict[str, list[str]] = {}
-        for topic in self._publishers:
-            if self._types[topic] in SENSOR_TYPES:
-                groups.setdefault(topic.removesuffix("/compressed"), []).append(topic)
-        return [topics[0] for topics in groups.values()
-                if not any(self._publishers[topic].get_subscription_count() for topic in topics)]
 
     def _wait_until(self, due_s: float, stamp_ns: int, rate: float) -> bool:
         """Sleep, and keep the clock running meanwhile; False when stopped."""
@@ -271,11 +292,10 @@ def message_class_of(message_type: str) -> type | None:
         return None
 
 
-def _qos(topic: str, reliable: bool) -> QoSProfile:
-    if topic == TF_STATIC:
-        return QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE,
-                          durability=DurabilityPolicy.TRANSIENT_LOCAL)
-    if topic == TF:
-        return QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
-    return QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE if reliable
-                      else ReliabilityPolicy.BEST_EFFORT)
+
+def _either_form(topics: Iterable[str]) -> list[list[str]]:
+    """Group a raw image with its compressed form: of the two, one is taken."""
+    groups: dict[str, list[str]] = {}
+    for topic in topics:
+        groups.setdefault(topic.removesuffix("/compressed"), []).append(topic)
+    return list(groups.values())

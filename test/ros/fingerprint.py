@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from aqr_perception.geometry import rigid
@@ -42,7 +43,7 @@ class FingerprintPipeline:
             calibration = image.calibration
             u, v = calibration.camera.project(np.array([[0.3, 0.2, 2.0]]))[0][0]
             center.append(calibration.camera_from_lidar[:3, 3] + [u * 1e-3, v * 1e-3, 0.0])
-            size.append(image.pixels.reshape(-1, 3).mean(0) / 255 + 0.01)
+            size.append(np.array(cv2.mean(image.pixels)[:3]) / 255 + 0.01)
             yaw.append(rigid.yaw_of(calibration.camera_from_lidar))
         count = len(center)
         center.append([controls.gains.lidar, controls.gains.camera, controls.score_threshold])
