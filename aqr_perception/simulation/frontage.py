@@ -35,7 +35,7 @@ def line_streets(draft: Draft, green: float, town: float) -> None:
     """
     rng, plan = draft.rng, draft.plan
     plots: tuple[tuple[Plot, float], ...] = (
-        (_houses, .15 + .6 * town), (_park, .12 + .35 * green), (_car_park, .20), (_site, .14),
+        (_houses, .1 + .5 * town), (_park, .12 + .35 * green), (_car_park, .20), (_site, .14),
         (_plaza, .08 + .08 * town), (_yard, .15))
     weights = np.array([weight for _, weight in plots])
     for s0, s1, d0, d1 in plan.blocks():
@@ -189,7 +189,7 @@ def _plaza(draft: Draft, s0: float, s1: float, d: float, side: int) -> None:
     draft.painter.rectangle(s0, s1, *sorted((d, d + side * depth)),
                             Surface(int(rng.choice([Surface.PAVING, Surface.BRICK]))))
     _scatter(draft, s0, s1, d, d + side * depth, int(rng.integers(3, 12)), street.small_thing)
-    _people(draft, s0, s1, d, d + side * depth, int(rng.poisson(5)), standing=.4)
+    _people(draft, s0, s1, d, d + side * depth, int(rng.poisson(6)), standing=.4)
     if rng.random() < .6:  # a rack of cycles
         name = "bicycle" if rng.random() < .7 else "motorcycle"
         base = float(rng.uniform(s0, s1))
@@ -225,7 +225,7 @@ def _backdrop(draft: Draft, s0: float, s1: float, side: int, town: float) -> Non
     """What closes the view far from the road."""
     rng, plan = draft.rng, draft.plan
     edge = plan.left if side > 0 else plan.right
-    if rng.random() < .35:
+    if rng.random() < .5:
         _far_lot(draft, s0, s1, edge, side)
     if rng.random() < .25 + .6 * town:
         depth = float(rng.uniform(10, 20))
@@ -248,7 +248,7 @@ def _far_lot(draft: Draft, s0: float, s1: float, edge: float, side: int) -> None
                   Motion(float(rng.uniform(s0, s1)), edge + side * float(rng.uniform(30, 60)),
                          float(rng.choice([0, np.pi / 2, np.pi, -np.pi / 2])),
                          turn=float(rng.normal(0, .1)), lift=KERB_HEIGHT), .2)
-    _people(draft, s0, s1, edge + side * 22, edge + side * 55, int(rng.poisson(1.5)))
+    _people(draft, s0, s1, edge + side * 22, edge + side * 55, int(rng.poisson(2.5)))
 
 
 def skyline(draft: Draft) -> None:

@@ -130,8 +130,11 @@ def _reflected(hits: Hits, origins: NDArray[np.float32], directions: NDArray[np.
         where = origins[ground] + hits.distance[ground, None] * directions[ground]
         cover = traced.world.ground
         strength[ground] = cover.reflectivity[cover.surface_at(where[:, 0], where[:, 1])]
-    retro = material == Material.RETRO
-    strength *= np.where(retro, 1.0, np.clip(facing, .02, 1) ** .4)
+    # Rough surfaces scatter evenly, glossy ones send a slanting beam away, retro ones return it.
+    exponent = np.where(column("gloss")[material] > .015, np.float32(1.5), np.float32(.4))
+    exponent[(material == Material.RETRO) | (material == Material.FOLIAGE)] = 0
+    exponent[material == Material.GROUND] = .4
+    strength *= np.clip(facing, .02, 1) ** exponent
     lost = column("lidar_pass")[material]
     wet = traced.world.weather.wetness
     lost = np.where(material == Material.GROUND, lost + .3 * wet * (1 - facing), lost)

@@ -24,7 +24,7 @@ def draw_kind(rng: np.random.Generator, kinds: tuple[tuple[str, float], ...]) ->
 def draw_profile(rng: np.random.Generator) -> Profile:
     """Speed of a stream of traffic: standing, cruising, braking to a stop, or starting."""
     kind, speed = rng.random(), float(rng.uniform(3, 14))
-    if kind < .18:
+    if kind < .12:
         return Profile(0.0)
     if kind < .75:
         return Profile(speed)
@@ -107,7 +107,7 @@ def people_on_pavements(draft: Draft, density: float) -> None:
     rng, plan = draft.rng, draft.plan
     for s0, s1, d0, d1 in plan.blocks():
         edge, side = (d0, 1) if d0 > 0 else (d1, -1)
-        count = rng.poisson(density * (s1 - s0) / 22)
+        count = rng.poisson(density * (s1 - s0) / 26)
         for _ in range(int(count)):
             s = float(rng.uniform(s0 + 1, s1 - 1))
             d = edge + side * float(rng.uniform(.9, max(1.3, plan.pavement - .4)))
@@ -141,6 +141,32 @@ def people_crossing(draft: Draft, density: float) -> None:
             draft.add(draw_model(rng, "pedestrian", moving=True),
                       Motion(s, d, np.pi / 2 if up else -np.pi / 2,
                              Profile(float(np.clip(rng.normal(1.3, .25), .5, 2.2)))), .15)
+
+
+def line_side_streets(draft: Draft, people: float, fullness: float) -> None:
+    """People on the pavements of the roads across, and vehicles parked at their kerbs."""
+    rng, plan = draft.rng, draft.plan
+    for road in plan.crossings:
+        for side, there in ((1, road.left), (-1, road.right)):
+            if not there:
+                continue
+            edge = plan.left if side > 0 else plan.right
+            for kerb in (-1, 1):
+                for _ in range(int(rng.poisson(people * 3))):
+                    s = road.center + kerb * (road.half_width + float(rng.uniform(.6, 2.5)))
+                    walk = float(np.clip(rng.normal(1.25, .25), .4, 2)) * (rng.random() < .7)
+                    draft.add(draw_model(rng, "pedestrian", moving=walk > 0),
+                              Motion(s, edge + side * float(rng.uniform(4, 65)),
+                                     float(rng.choice([np.pi / 2, -np.pi / 2])), Profile(walk),
+                                     float(rng.normal(0, .1)), KERB_HEIGHT), .05)
+                if road.half_width < 4.5:
+                    continue
+                for d in np.arange(12, 70, 7.0):
+                    model = draw_model(rng, draw_kind(rng, _PARKED_KINDS))
+                    s = road.center + kerb * (road.half_width - 1.2)
+                    if model.size[0] < 6.4 and rng.random() < fullness:
+                        draft.add(model, Motion(s, edge + side * float(d), kerb * np.pi / 2,
+                                                turn=float(rng.normal(0, .03))), .05)
 
 
 def _pull(draft: Draft, motion: Motion, trailer: object, lane: Lane) -> None:

@@ -42,7 +42,7 @@ class Weather:
 
 
 def draw_weather(rng: np.random.Generator) -> Weather:
-    """Mostly dry days, some overcast, some rain, some fog, a few evenings."""
+    """Mostly dry days, some overcast, some rain, some fog, a few evenings and nights."""
     elevation = float(np.arcsin(rng.uniform(.15, .98)))
     azimuth = float(rng.uniform(0, 2 * np.pi))
     sun = np.array([np.cos(azimuth) * np.cos(elevation), np.sin(azimuth) * np.cos(elevation),
@@ -62,6 +62,9 @@ def draw_weather(rng: np.random.Generator) -> Weather:
     horizon = palette.rgb(*rng.normal([212, 222, 232], 4).clip(0, 250))
     horizon = horizon * (1 - overcast * .2)
     sky_light = (.75 * zenith + .25 * horizon) * rng.uniform(.6, 1.2)
+    if rng.random() < .05:  # night: street lamps light the ground, the sky is dark
+        sun_light, lamps = sun_light * 0, palette.rgb(255, 225, 180)
+        sky_light, horizon, zenith = .35 * lamps, .02 * lamps, palette.rgb(12, 14, 24)
     ground_light = .22 * (sky_light + sun_light * np.sin(elevation))
     sun, sun_light, sky_light, ground_light, horizon, zenith = (
         np.asarray(light, np.float32)

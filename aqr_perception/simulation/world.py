@@ -80,20 +80,21 @@ def draw_world(rng: np.random.Generator, duration: float) -> World:
 def _fill(draft: Draft, own: float, profile: Profile, length: float) -> None:
     """Everything on and beside the road."""
     rng, plan = draft.rng, draft.plan
-    closed = _works(draft, own, length) if rng.random() < .45 else None
+    closed = _works(draft, own, length) if rng.random() < .55 else None
     stands = profile.speed < .1 and not profile.final
     oncoming = profile if stands and rng.random() < .6 else traffic.draw_profile(rng)
-    busy = float(rng.uniform(.1, .85))
+    busy = float(rng.uniform(.08, .7))
     for lane in plan.lanes:
         if lane.direction == 0:
             traffic.park(draft, lane, float(rng.uniform(.1, .75)))
         elif lane.center != closed:
             speed = profile if lane.direction > 0 else oncoming
             traffic.fill_lane(draft, lane, speed, busy * float(rng.uniform(.5, 1.2)))
-    people = float(rng.gamma(2.0, .75))
+    people = float(rng.gamma(2.0, .95))
     traffic.fill_crossings(draft, stands and oncoming.speed < .1)
-    traffic.people_crossing(draft, people * .5)
-    traffic.people_on_pavements(draft, people)
+    traffic.people_crossing(draft, people * .4)
+    traffic.people_on_pavements(draft, people * .75)
+    traffic.line_side_streets(draft, people, float(rng.uniform(0, .6)))
     frontage.line_streets(draft, green=float(rng.random()), town=float(rng.random()))
     frontage.skyline(draft)
     if rng.random() < .08:
@@ -106,7 +107,7 @@ def _works(draft: Draft, own: float, length: float) -> float | None:
     into = 1 if rng.random() < .5 else -1
     lane = plan.lanes[-1 if into > 0 else 0]
     line = lane.center - into * lane.width / 2
-    s = float(rng.uniform(-30, length + 40))
+    s = float(rng.uniform(-85, length + 60))
     if lane.center == own:  # beside the road then
         frontage.roadworks(draft, s, lane.center + into * (lane.width / 2 + .6),
                            float(rng.uniform(10, 50)), into, plan.pavement)
