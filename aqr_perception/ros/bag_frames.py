@@ -27,14 +27,14 @@ from aqr_perception.runtime.synchronizer import (
 )
 from aqr_perception.types import Annotations, SensorFrame
 
-TOLERANCE_NS = 100 * MILLISECOND
+TOLERANCE_NS = 60 * MILLISECOND
 TF_TYPE = "tf2_msgs/msg/TFMessage"
 
 
 def frames_from_bag(path: str | Path, rig: Rig) -> Iterator[SensorFrame]:
     """Read the frames of a bag, one a sweep, with the images closest to it.
 
-    A camera whose nearest image is more than 0.1 s away is absent from that frame.
+    A camera whose nearest image is more than 60 ms away is absent from that frame.
 
     Args:
         path: Folder of the bag; its topics are named as `ros.topics` says.

@@ -79,7 +79,7 @@ class Losses:
         """Numbers for the log, under the names that the field plots: those of the last layer."""
         last = {"loss": self.total, "loss_cls": self.classification[-1],
                 "loss_bbox": self.box[-1], "dn_loss_cls": self.dn_classification[-1],
-                "dn_loss_bbox": self.dn_box[-1], "loss_gate": self.gate,
+                "dn_loss_bbox": self.dn_box[-1], "loss_heat": self.heat, "loss_gate": self.gate,
                 "loss_agreement": self.agreement}
         return {name: float(value.detach()) for name, value in last.items()}
 

@@ -133,5 +133,7 @@ def test_two_processes_are_as_one_with_the_whole_batch(tmp_path):
     trainer(tmp_path / "one", steps=4, batch_size=8, average=0.0).run()
     one, two = read_log(tmp_path / "one"), read_log(tmp_path / "two")
     for alone, together in zip(one, two, strict=True):
-        for name in ("loss_cls", "loss_bbox", "grad_norm"):
-            assert together[name] == pytest.approx(alone[name], rel=2e-3), name
+        # Sums of floats in another order: the last digits differ, and Adam carries them on.
+        tolerance = 1e-5 if alone["step"] == 0 else 1e-2
+        for name in ("loss_cls", "loss_bbox", "loss_heat", "dn_loss_bbox", "grad_norm"):
+            assert together[name] == pytest.approx(alone[name], rel=tolerance), name
