@@ -105,7 +105,9 @@ def environment_text(outside: Outside) -> str:
               'export RMW_IMPLEMENTATION="${RMW_IMPLEMENTATION:-rmw_fastrtps_cpp}"',
               f"if {ask}; then",
               f"  export FASTDDS_DEFAULT_PROFILES_FILE={profile}",
-              f"  export FASTRTPS_DEFAULT_PROFILES_FILE={profile}  # its name in Humble", "fi"]
+              # its name in Humble; later releases warn when it is set
+              '  [ "${ROS_DISTRO-}" != humble ] || '
+              f"export FASTRTPS_DEFAULT_PROFILES_FILE={profile}", "fi"]
     return "\n".join(lines) + "\n"
 
 
