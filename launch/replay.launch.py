@@ -4,7 +4,6 @@ import sys
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
-from aqr_perception.ros.topics import input_topics
 from launch.actions import (
     DeclareLaunchArgument,
     ExecuteProcess,
@@ -15,6 +14,7 @@ from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 
 from aqr_perception.recordings.rig import NUSCENES_CAMERAS
+from aqr_perception.ros.topics import input_topics
 from launch import LaunchContext, LaunchDescription
 
 SHARE = Path(get_package_share_directory("aqr_perception"))

@@ -115,7 +115,8 @@ PAIR = ("weight", "bias")
 
 def published_keys(config: DetectorConfig) -> list[str]:
     """The keys of a published checkpoint of this network, which may be a thin one."""
-    assert config.lidar is not None and config.image is not None
+    assert config.lidar is not None
+    assert config.image is not None
     trunk = _resnet_keys() if config.image.backbone == "resnet50" else _vovnet_keys()
     return [*trunk, *_neck_keys(), *_lidar_keys(config.lidar.trunk_layers),
             *_head_keys(config.decoder.layers)]

@@ -3,10 +3,10 @@ import time
 import numpy as np
 import pytest
 from fingerprint import FingerprintPipeline
+from live_rig import START_NS, Context, Rig, wait_until
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from live_rig import START_NS, Context, Rig, wait_until
 from vision_msgs.msg import LabelInfo, VisionInfo
 from visualization_msgs.msg import MarkerArray
 

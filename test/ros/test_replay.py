@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import rclpy
 from fingerprint import FingerprintPipeline
-from processes import Process, aqr
 from live_rig import Context, wait_until
+from processes import Process, aqr
 from rosgraph_msgs.msg import Clock
 from vision_msgs.msg import Detection3DArray
 
