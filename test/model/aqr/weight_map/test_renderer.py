@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from aqr_perception.model.aqr.config import RENDER_METHODS, RendererConfig
 from aqr_perception.model.aqr.weight_map import published
-from aqr_perception.model.aqr.weight_map.loop import render_by_loop
 from aqr_perception.model.aqr.weight_map.renderer import PRIOR, WeightRenderer
 
 HEIGHT, WIDTH = 13, 17
@@ -200,16 +199,3 @@ def test_published_maps_equal_the_published_loop_without_reference_data(method):
     expected[expected < 0.01] = 0
     got = published.render_bev(config, weights, cells, HEIGHT, WIDTH)[0]
     torch.testing.assert_close(got, expected.clamp(0, 0.3), rtol=1e-9, atol=1e-12)
-
-
-def test_the_benchmarks_loop_draws_the_same_maps():
-    config = RendererConfig(gaussian_sigma=2.0, max_weight_clamp=0.2)
-    generator = torch.Generator().manual_seed(0)
-    weights = torch.rand(2, 50, generator=generator)
-    places = torch.stack([torch.randint(0, n, (2, 50), generator=generator)
-                          for n in (3, HEIGHT, WIDTH)], -1)
-    torch.testing.assert_close(render_by_loop(config, weights, places, 3, HEIGHT, WIDTH),
-                               published.render_cameras(config, weights, places, 3, HEIGHT, WIDTH))
-    flat = places * torch.tensor([0, 1, 1])
-    torch.testing.assert_close(render_by_loop(config, weights, flat, 1, HEIGHT, WIDTH)[:, 0],
-                               published.render_bev(config, weights, flat[..., 1:], HEIGHT, WIDTH))
