@@ -143,8 +143,8 @@ def _write_frames(folder: Path, drive: Iterator[Frame], frames: int, rig: Sensor
         bar.update(frames)  # type: ignore[attr-defined]
         return
     cameras = {camera.name: camera.ego_from_camera for camera in rig.cameras}
-    for k, (frame, annotations) in enumerate(drive):
-        write_frame(folder / f"frame_{k:04d}", frame, annotations, rig.lidar.ego_from_lidar,
+    for k, (frame, truth) in enumerate(drive):
+        write_frame(folder / f"frame_{k:04d}", frame, truth, rig.lidar.ego_from_lidar,
                     cameras)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from aqr_perception.simulation import palette
@@ -85,17 +87,17 @@ def fence(build: MeshBuilder, rng: np.random.Generator, plan: RoadMap, s0: float
     crash = rng.random() < .3
     posts = np.arange(s0, s1, rng.uniform(1.5, 3.0))
     bars = rng.random() < .4 and not crash
-    for first, second in zip(posts, posts[1:]):
+    for first, second in itertools.pairwise(posts):
         a, b = plan.place(first, d), plan.place(second, d)
         build.tube(a, a + at(0, 0, height), .04, None, Material.METAL, color, 4, False)
         for z in ((.55, .75) if crash else (.45 * height, .95 * height)):
-            build.tube(a + at(0, 0, z), b + at(0, 0, z), .12 if crash else .025, None, Material.METAL,
-                       color, 4, False)
+            build.tube(a + at(0, 0, z), b + at(0, 0, z), .12 if crash else .025, None,
+                       Material.METAL, color, 4, False)
         if bars:
             for share in (.2, .4, .6, .8):
                 foot = a + share * (b - a)
-                build.tube(foot, foot + at(0, 0, height * .95), .012, None, Material.METAL, color, 3,
-                           False)
+                build.tube(foot, foot + at(0, 0, height * .95), .012, None, Material.METAL,
+                           color, 3, False)
 
 
 def bridge(build: MeshBuilder, rng: np.random.Generator, plan: RoadMap, s: float) -> None:

@@ -64,13 +64,14 @@ def write_drive(path: str | Path, frames: Iterable[Frame], info: Mapping[str, An
     tensors: dict[str, NDArray[Any]] = {}
     names: tuple[str, ...] | None = None
     frame_id, count = "", 0
-    for frame, annotations in frames:
+    for frame, truth in frames:
         if names is not None and frame.camera_names != names:
-            raise ValueError(f"{path}: frame {count} is of the rig {', '.join(frame.camera_names)}; "
-                             f"expected {', '.join(names)} as before")
+            raise ValueError(f"{path}: frame {count} is of the rig "
+                             f"{', '.join(frame.camera_names)}; expected {', '.join(names)} as "
+                             "before")
         names, frame_id = frame.camera_names, frame.frame_id
         tensors |= {f"{count:04d}.{key}": value
-                    for key, value in _pack(frame, annotations).items()}
+                    for key, value in _pack(frame, truth).items()}
         count += 1
     if names is None:
         raise ValueError(f"{path}: a drive without a frame cannot be written")
@@ -264,7 +265,8 @@ def _unpack_cloud(file: Any, prefix: str, stamp_ns: int) -> LidarCloud:
     points = np.empty((len(xyz), 5), np.float32)
     np.multiply(xyz, np.float32(1 / POINT_GRID), out=points[:, :3])
     np.multiply(file.get_tensor(prefix + "intensity"), np.float32(1 / 255), out=points[:, 3])
-    points[:, 4] = file.get_tensor(prefix + "dt") if prefix + "dt" in file.keys() else 0
+    if prefix + "dt" in set(file.keys()):
+        points[:, 4] = file.get_tensor(prefix + "dt")
     return LidarCloud(stamp_ns, points)
 
 

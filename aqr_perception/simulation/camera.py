@@ -28,9 +28,11 @@ from aqr_perception.simulation.world import World
 
 _EDGE = .12
 """Contrast between neighbours [share of full scale] above which a pixel gets more rays."""
-_COVER_REACH = 35.0
+_COVER_REACH = 25.0
 """[m] to which dark corners are looked for."""
-_ROUGH_SHARE = .18
+_SHADOW_REACH = 70.0
+"""[m] to which shadows of the sun are drawn."""
+_ROUGH_SHARE = .10
 """Largest share of pixels that get more rays."""
 _EXTRA = np.array([(-.3, -.25), (.33, -.1), (-.05, .33)], np.float32)
 """Where in the pixel the further rays go."""
@@ -158,7 +160,7 @@ class PictureTaker:
 
     def _automatic(self, light: NDArray[np.float32], exposure: Exposure) -> np.float32:
         """Factor that brings the picture's middle brightness to where a camera puts it."""
-        grey = np.minimum(light.mean(axis=1), 1.2)
+        grey = np.minimum((light[:, 0] + light[:, 1] + light[:, 2]) / 3, 1.2)
         return np.float32(.34 * exposure.gain / max(float(np.sqrt(np.square(grey).mean()
                                                                   * grey.mean() ** 2) ** .5), .02))
 
@@ -205,7 +207,7 @@ def shade(hits: Hits, met: NDArray[np.integer], eye: NDArray[np.float32],
     gloss = column("gloss")[material]
     ground = np.flatnonzero(material == Material.GROUND)
     color[ground] = world.ground.color_at(points[ground, 0], points[ground, 1], footprint[ground])
-    gloss[ground] += .10 * weather.wetness
+    gloss[ground] += .04 * weather.wetness
     wall = np.flatnonzero(material == Material.FACADE)
     if len(wall):
         style = np.asarray(hits.surface("style", met[wall]))
@@ -229,8 +231,8 @@ def shade(hits: Hits, met: NDArray[np.integer], eye: NDArray[np.float32],
 
 
 def _lit(color: NDArray[np.float32], normal: NDArray[np.float32], points: NDArray[np.float32],
-         eye: NDArray[np.float32], moment: Moment, weather: Weather, leafy: NDArray[np.bool_] | None = None
-         ) -> NDArray[np.float32]:
+         eye: NDArray[np.float32], moment: Moment, weather: Weather,
+         leafy: NDArray[np.bool_] | None = None) -> NDArray[np.float32]:
     """Diffuse light (N, 3): sun with shadows, sky from above, ground from below."""
     up = normal[:, 2]
     near = points + .02 * normal
@@ -238,7 +240,8 @@ def _lit(color: NDArray[np.float32], normal: NDArray[np.float32], points: NDArra
     lift /= np.sqrt(dot(lift, lift))[:, None]
     covered = np.zeros(len(points), bool)
     offset = points - eye
-    close = np.flatnonzero(dot(offset, offset) < _COVER_REACH ** 2)
+    apart = dot(offset, offset)
+    close = np.flatnonzero(apart < _COVER_REACH ** 2)
     covered[close] = moment.blocked(near[close], lift[close], 2.5)
     open_sky = np.where(covered, np.float32(.35), np.float32(1)) * (.5 + .5 * up)
     below = np.where(covered, np.float32(.5), np.float32(1)) * (.5 - .5 * up)
@@ -249,8 +252,10 @@ def _lit(color: NDArray[np.float32], normal: NDArray[np.float32], points: NDArra
         if leafy is not None:  # leaves let light through
             slant = np.where(leafy, .25 + .5 * np.abs(slant), slant)
         bright = np.flatnonzero(slant > 0)
-        clear = ~moment.blocked(near[bright], np.broadcast_to(sun, (len(bright), 3)).copy())
-        bright = bright[clear]
+        dark = np.zeros(len(points), bool)
+        asked = bright[apart[bright] < _SHADOW_REACH ** 2]
+        dark[asked] = moment.blocked(near[asked], np.broadcast_to(sun, (len(asked), 3)).copy())
+        bright = bright[~dark[bright]]
         light[bright] += slant[bright, None] * weather.sun_light
     return np.asarray(color * light, np.float32)
 
@@ -272,15 +277,15 @@ def _mirrored(light: NDArray[np.float32], normal: NDArray[np.float32],
 def _tone(light: NDArray[np.float32], exposure: Exposure) -> NDArray[np.float32]:
     """Light to 0..1: white balance, saturation, a shoulder, sRGB's exponent."""
     color = light * exposure.balance
-    grey = color.mean(axis=-1, keepdims=True)
-    color = np.maximum(grey + (color - grey) * exposure.saturation, 0)
-    bent = 1 - np.exp(-1.35 * color ** exposure.contrast)
-    return np.asarray(np.minimum(bent * 1.06, 1) ** (1 / 2.2), np.float32)
+    grey = ((color[..., 0] + color[..., 1] + color[..., 2]) / 3)[..., None]
+    color = np.maximum(grey + (color - grey) * np.float32(exposure.saturation), 0)
+    bent = 1 - np.exp(-1.35 * color ** np.float32(exposure.contrast))
+    return np.asarray(np.minimum(bent * np.float32(1.06), 1) ** np.float32(1 / 2.2), np.float32)
 
 
 def _contrast(picture: NDArray[np.float32]) -> NDArray[np.float32]:
     """(H, W) largest difference to the neighbours above, below, left and right."""
-    grey = picture.max(axis=2)
+    grey = np.maximum(np.maximum(picture[..., 0], picture[..., 1]), picture[..., 2])
     low, high = cv2.erode(grey, np.ones((3, 3))), cv2.dilate(grey, np.ones((3, 3)))
     return np.asarray(high - low)
 

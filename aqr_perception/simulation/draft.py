@@ -48,7 +48,11 @@ class Draft:
     times: NDArray[np.float64]
     things: MeshBuilder = field(default_factory=MeshBuilder)
     actors: list[Actor] = field(default_factory=list)
-    _taken: list[NDArray[np.float64]] = field(default_factory=list)
+    _taken: NDArray[np.float64] = field(init=False)
+    _count: int = 0
+
+    def __post_init__(self) -> None:
+        self._taken = np.zeros((len(self.times), 256, 3))
 
     def occupy(self, motion: Motion, size: NDArray[np.float64], margin: float = .25) -> bool:
         """Take the place of an object of (l, w, h) if nothing comes near it at any time.
@@ -56,12 +60,13 @@ class Draft:
         Objects are rows of circles along their length; ``margin`` [m] is kept all round.
         """
         circles = self._circles(motion, size, margin)
-        for other in self._taken:
-            apart = circles[:, :, None, :2] - other[:, None, :, :2]
-            reach = circles[:, :, None, 2] + other[:, None, :, 2]
-            if (np.square(apart).sum(-1) < reach ** 2).any():
+        taken = self._taken[:, :self._count]
+        for k in range(circles.shape[1]):
+            apart = taken - circles[:, k:k + 1]
+            reach = taken[..., 2] + circles[:, k:k + 1, 2]
+            if (apart[..., 0] ** 2 + apart[..., 1] ** 2 < reach ** 2).any():
                 return False
-        self._taken.append(circles)
+        self._take(circles)
         return True
 
     def add(self, model: Model, motion: Motion, margin: float = .25) -> bool:
@@ -73,8 +78,15 @@ class Draft:
 
     def add_joined(self, model: Model, motion: Motion) -> None:
         """Place an object that touches another one, such as a trailer on its lorry."""
-        self._taken.append(self._circles(motion, model.size, 0.0))
+        self._take(self._circles(motion, model.size, 0.0))
         self.actors.append(Actor(model, motion, len(self.actors)))
+
+    def _take(self, circles: NDArray[np.float64]) -> None:
+        count = self._count + circles.shape[1]
+        if count > self._taken.shape[1]:
+            self._taken = np.concatenate([self._taken, np.zeros_like(self._taken)], axis=1)
+        self._taken[:, self._count:count] = circles
+        self._count = count
 
     def block_place(self, s: float, d: float) -> NDArray[np.float64]:
         """World place on top of a raised block."""

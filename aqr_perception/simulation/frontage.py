@@ -70,7 +70,7 @@ def roadworks(draft: Draft, s: float, d: float, length: float, into: int, width:
     _line(draft, s, s + length, d, "barrier" if rng.random() < .65 else "traffic_cone")
     _line(draft, s - 12, s, d, "traffic_cone", taper=into * width / 12)
     if rng.random() < .4:
-        draft.painter.rectangle(s, s + length, *sorted((d, d + into * width)), Surface.SOIL)
+        draft.painter.rectangle(s, s + length, *_ordered((d, d + into * width)), Surface.SOIL)
     for _ in range(int(rng.integers(1, 3))):
         model = draw_model(rng, "construction_vehicle" if rng.random() < .7 else "truck")
         draft.add(model, Motion(s + float(rng.uniform(.1, .9)) * length,
@@ -125,7 +125,7 @@ def _houses(draft: Draft, s0: float, s1: float, d: float, side: int) -> None:
 
 def _park(draft: Draft, s0: float, s1: float, d: float, side: int) -> None:
     rng = draft.rng
-    draft.painter.rectangle(s0, s1, *sorted((d, d + side * 40)), Surface.GRASS)
+    draft.painter.rectangle(s0, s1, *_ordered((d, d + side * 40)), Surface.GRASS)
     _scatter(draft, s0, s1, d + side * 1, d + side * 35, int(rng.integers(3, 12)), street.tree)
     _scatter(draft, s0, s1, d, d + side * 20, int(rng.integers(2, 10)), street.bush)
     _scatter(draft, s0, s1, d, d + side * 15, int(rng.integers(0, 4)), street.small_thing)
@@ -137,7 +137,7 @@ def _park(draft: Draft, s0: float, s1: float, d: float, side: int) -> None:
 def _car_park(draft: Draft, s0: float, s1: float, d: float, side: int) -> None:
     rng, plan = draft.rng, draft.plan
     depth = float(rng.uniform(14, 38))
-    draft.painter.rectangle(s0, s1, *sorted((d, d + side * depth)), Surface.ASPHALT)
+    draft.painter.rectangle(s0, s1, *_ordered((d, d + side * depth)), Surface.ASPHALT)
     fullness = float(rng.uniform(.3, .9))
     for row in np.arange(3.0, depth - 2, 8.5):
         facing = np.pi / 2 if rng.random() < .5 else -np.pi / 2
@@ -155,7 +155,8 @@ def _car_park(draft: Draft, s0: float, s1: float, d: float, side: int) -> None:
     _people(draft, s0, s1, d + side * 5, d + side * depth, int(rng.poisson(1.2)))
     if rng.random() < .3:
         model = draw_model(rng, "trailer" if rng.random() < .6 else "bus")
-        draft.add(model, Motion((s0 + s1) / 2, d + side * (depth - 2), float(rng.choice([0, np.pi])),
+        heading = float(rng.choice([0, np.pi]))
+        draft.add(model, Motion((s0 + s1) / 2, d + side * (depth - 2), heading,
                                 lift=KERB_HEIGHT), .1)
     if plan.pavement > 3 and rng.random() < .5:
         _scatter(draft, s0, s1, d - side * .5, d, int(rng.integers(1, 6)), street.bush)
@@ -164,7 +165,7 @@ def _car_park(draft: Draft, s0: float, s1: float, d: float, side: int) -> None:
 def _site(draft: Draft, s0: float, s1: float, d: float, side: int) -> None:
     rng = draft.rng
     depth = float(rng.uniform(15, 40))
-    draft.painter.rectangle(s0, s1, *sorted((d, d + side * depth)), Surface.SOIL)
+    draft.painter.rectangle(s0, s1, *_ordered((d, d + side * depth)), Surface.SOIL)
     edge = rng.random()
     if edge < .35:
         _line(draft, s0, s1, d, "barrier", lift=KERB_HEIGHT)
@@ -186,7 +187,7 @@ def _site(draft: Draft, s0: float, s1: float, d: float, side: int) -> None:
 
 def _plaza(draft: Draft, s0: float, s1: float, d: float, side: int) -> None:
     rng, depth = draft.rng, float(draft.rng.uniform(8, 25))
-    draft.painter.rectangle(s0, s1, *sorted((d, d + side * depth)),
+    draft.painter.rectangle(s0, s1, *_ordered((d, d + side * depth)),
                             Surface(int(rng.choice([Surface.PAVING, Surface.BRICK]))))
     _scatter(draft, s0, s1, d, d + side * depth, int(rng.integers(3, 12)), street.small_thing)
     _people(draft, s0, s1, d, d + side * depth, int(rng.poisson(6)), standing=.4)
@@ -327,11 +328,16 @@ def _median(draft: Draft, s0: float, s1: float, d: float) -> None:
         _scatter(draft, s0, s1, d - .2, d + .2, int((s1 - s0) / 15), street.tree)
 
 
+def _ordered(pair: tuple[float, float]) -> tuple[float, float]:
+    """The smaller one first."""
+    return min(pair), max(pair)
+
+
 def _scatter(draft: Draft, s0: float, s1: float, d0: float, d1: float, count: int,
              thing: street.Thing) -> None:
     """Unannotated things at random places of a rectangle."""
     for _ in range(count):
-        s, d = float(draft.rng.uniform(s0, s1)), float(draft.rng.uniform(*sorted((d0, d1))))
+        s, d = float(draft.rng.uniform(s0, s1)), float(draft.rng.uniform(*_ordered((d0, d1))))
         thing(draft.things, draft.rng, draft.block_place(s, d),
               float(draft.rng.uniform(-np.pi, np.pi)))
 
@@ -344,7 +350,7 @@ def _people(draft: Draft, s0: float, s1: float, d0: float, d1: float, count: int
     for _ in range(count):
         walks = rng.random() > standing
         draft.add(draw_model(rng, "pedestrian", moving=walks),
-                  Motion(float(rng.uniform(s0, s1)), float(rng.uniform(*sorted((d0, d1)))),
+                  Motion(float(rng.uniform(s0, s1)), float(rng.uniform(*_ordered((d0, d1)))),
                          float(rng.uniform(-np.pi, np.pi)),
                          Profile(float(np.clip(rng.normal(1.2, .3), .3, 2.5)) if walks else 0.0),
                          lift=KERB_HEIGHT), .05)

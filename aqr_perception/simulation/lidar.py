@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,8 +17,8 @@ from aqr_perception.simulation.weather import Weather
 
 POINT_GRID = 256.0
 """Steps a metre that a range is digitised in (4 mm, as 32-beam scanners do: 2 mm)."""
-SLICES = 12
-"""Moments that a sweep is cut into; what moves stands still for a twelfth of a turn (4 ms)."""
+SLICES = 10
+"""Moments that a sweep is cut into; what moves stands still for a tenth of a turn (5 ms)."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class SpinningLidar:
         strength = np.zeros(columns * rings, np.float32)
         actor = np.full(columns * rings, -2, np.int32)
         edges = np.linspace(0, columns, SLICES + 1).astype(int)
-        for first, last in zip(edges, edges[1:]):
+        for first, last in itertools.pairwise(edges):
             middle = (first + last) // 2
             way = directions[middle, rings // 2]
             moment = traced.moment(stamp + float(self.lidar.delays_s[middle]),
@@ -106,8 +107,8 @@ class SpinningLidar:
         faint = strength * air < lidar.intensity_floor * distance ** 2
         seen = ((distance < lidar.farthest) & (distance > lidar.nearest) & ~faint
                 & (rng.random(count) > .006))
-        distance = distance + rng.normal(0, lidar.range_noise, count)
-        world = origins + np.where(seen, distance, 0.0)[:, None] * directions
+        measured = distance + rng.normal(0, lidar.range_noise, count)
+        world = origins + np.where(seen, measured, 0.0)[:, None] * directions
         lidar_from_world = rigid.inverse(traced.world.world_from_ego(stamp) @ lidar.ego_from_lidar)
         points = np.zeros((count, 5), np.float32)
         local = rigid.transform_points(lidar_from_world, world.astype(np.float64))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -106,27 +107,25 @@ class MeshBuilder:
              material: Material, color: Color, sides: int = 6, caps: bool = True) -> None:
         """A cylinder or cone frustum between two points; ``end_radius`` None: as ``radius``."""
         start, end = np.asarray(start, np.float64), np.asarray(end, np.float64)
-        side, up = _across(end - start)
-        angle = np.arange(sides) * (2 * np.pi / sides) + np.pi / sides
-        ring = np.cos(angle)[:, None] * side + np.sin(angle)[:, None] * up
-        low = start + radius * ring
-        high = end + (radius if end_radius is None else end_radius) * ring
-        low_next, high_next = np.roll(low, -1, 0), np.roll(high, -1, 0)
-        faces = [np.stack([low, low_next, high_next], 1), np.stack([low, high_next, high], 1)]
-        if caps:
-            faces += [np.stack([np.broadcast_to(start, low.shape), low_next, low], 1),
-                      np.stack([np.broadcast_to(end, high.shape), high, high_next], 1)]
-        self.add(np.concatenate(faces), material, color)
+        circle, faces = _tube_faces(sides, caps)
+        ring = circle @ _across(end - start)
+        points = np.empty((2 * sides + 2, 3))
+        points[:sides] = start + radius * ring
+        points[sides:2 * sides] = end + (radius if end_radius is None else end_radius) * ring
+        points[-2], points[-1] = start, end
+        self.add(points[faces], material, color)
 
     def disc(self, center: ArrayLike, axis: ArrayLike, radius: float, material: Material,
              color: Color, sides: int = 8) -> None:
         """A flat disc across an axis."""
-        side, up = _across(np.asarray(axis, np.float64))
-        angle = np.arange(sides) * (2 * np.pi / sides)
-        middle = np.asarray(center, np.float64)
-        ring = middle + radius * (np.cos(angle)[:, None] * side + np.sin(angle)[:, None] * up)
-        self.add(np.stack([np.broadcast_to(middle, ring.shape), ring, np.roll(ring, -1, 0)], 1),
-                 material, color)
+        circle, faces = _tube_faces(sides, True)
+        points = np.empty((sides + 1, 3))
+        points[:sides] = radius * (circle @ _across(np.asarray(axis, np.float64)))
+        points[sides] = 0
+        points += np.asarray(center, np.float64)
+        cap = faces[2 * sides:3 * sides].copy()
+        cap[cap == 2 * sides] = sides  # a tube's start is the disc's middle
+        self.add(points[cap], material, color)
 
     def quad(self, corners: ArrayLike, material: Material, color: Color, style: int = 0) -> None:
         """A flat patch of four corners (4, 3), in order around it."""
@@ -147,7 +146,8 @@ class MeshBuilder:
         outline, half = np.asarray(profile, np.float64), np.asarray(half_widths, np.float64)
         left = np.stack([outline[:, 0], half, outline[:, 1]], 1)
         right = left * [1, -1, 1]
-        left_next, right_next = np.roll(left, -1, 0), np.roll(right, -1, 0)
+        following = np.arange(1, len(left) + 1) % len(left)
+        left_next, right_next = left[following], right[following]
         faces = [np.stack([left, left_next, right_next], 1),
                  np.stack([left, right_next, right], 1)]
         for ring, ring_next in ((left, left_next), (right, right_next)):
@@ -182,8 +182,25 @@ class MeshBuilder:
             style=np.repeat(np.array([part[3] for part in self.parts], np.uint16), counts))
 
 
-def _across(axis: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Two unit vectors (3,) across an axis and across each other; plain floats are quickest."""
+@lru_cache(maxsize=64)
+def _tube_faces(sides: int, caps: bool) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Of a tube: its unit circle (sides, 2), and the corners of its triangles (N, 3).
+
+    Corners count the start's ring, the end's ring, the start's middle, the end's middle.
+    """
+    angle = np.arange(sides) * (2 * np.pi / sides) + np.pi / sides
+    low = np.arange(sides)
+    following = np.roll(low, -1)
+    high, start, end = low + sides, np.full(sides, 2 * sides), np.full(sides, 2 * sides + 1)
+    faces = [(low, following, following + sides), (low, following + sides, high)]
+    if caps:
+        faces += [(start, following, low), (end, high, following + sides)]
+    return (np.stack([np.cos(angle), np.sin(angle)], 1),
+            np.concatenate([np.stack(corners, 1) for corners in faces]))
+
+
+def _across(axis: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Two unit vectors (2, 3) across an axis and across each other; plain floats are quickest."""
     x, y, z = (float(value) for value in axis)
     length = math.sqrt(x * x + y * y + z * z)
     x, y, z = x / length, y / length, z / length
@@ -193,7 +210,7 @@ def _across(axis: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.
     else:  # axis × x
         flat = math.hypot(y, z)
         a, b, c = 0.0, z / flat, -y / flat
-    return (np.array([a, b, c]), np.array([y * c - z * b, z * a - x * c, x * b - y * a]))
+    return np.array([[a, b, c], [y * c - z * b, z * a - x * c, x * b - y * a]])
 
 
 def at(x: float, y: float, z: float) -> NDArray[np.float64]:

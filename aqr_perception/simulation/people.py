@@ -75,9 +75,11 @@ def bicycle(rng: np.random.Generator, size: Size, rider: bool) -> Mesh:
                         np.array([front - .08, 0, 1.0 if rider else .95 * height]),
                         np.array([0, 0, radius]))
     for a, b in (([rear, 0, radius], crank), (crank, seat), (seat, bar - at(0, 0, .12)),
-                 (crank, bar - at(0, 0, .15)), ([front, 0, radius], bar), ([rear, 0, radius], seat)):
+                 (crank, bar - at(0, 0, .15)), ([front, 0, radius], bar),
+                 ([rear, 0, radius], seat)):
         build.tube(a, b, .02, None, Material.METAL, frame, sides=4, caps=False)
-    build.tube(bar - at(0, .28, 0), bar + at(0, .28, 0), .02, None, Material.METAL, palette.BLACK, 4)
+    build.tube(bar - at(0, .28, 0), bar + at(0, .28, 0), .02, None, Material.METAL,
+               palette.BLACK, 4)
     build.box(seat, [.26, .14, .07], Material.PLASTIC, palette.BLACK)
     if rng.random() < .3:
         build.box([front + .02, 0, .85], [.3, .34, .22], Material.METAL, palette.rgb(60))
@@ -107,7 +109,8 @@ def motorcycle(rng: np.random.Generator, size: Size, rider: bool) -> Mesh:
     build.box([-.2 * length, 0, top], [.42 * length, .26, .14], Material.PLASTIC, palette.BLACK)
     build.box([-.36 * length, 0, top - .02], [.2 * length, .22, .2], Material.PAINT, paint)
     build.box([front - .1, 0, top + .12], [.16, .32, .3], Material.PAINT, paint)
-    build.tube(bar - at(0, .36, 0), bar + at(0, .36, 0), .022, None, Material.METAL, palette.BLACK, 4)
+    build.tube(bar - at(0, .36, 0), bar + at(0, .36, 0), .022, None, Material.METAL,
+               palette.BLACK, 4)
     build.box([-length / 2 + .05, 0, top], [.05, .16, .09], Material.LAMP, palette.TAIL_LIGHT)
     build.box([-length / 2 + .05, 0, top - .16], [.02, .2, .14], Material.RETRO, palette.rgb(220))
     build.ball([front - .02, 0, top + .15], [.06, .1, .1], Material.LAMP, palette.HEAD_LIGHT)

@@ -72,5 +72,5 @@ def _draw_edge(pixels: NDArray[np.uint8], start: NDArray[np.float64], end: NDArr
     if end[2] < _NEAR:
         end = start + (end - start) * (start[2] - _NEAR) / (start[2] - end[2])
     ends = [(intrinsics @ point)[:2] / point[2] for point in (start, end)]
-    a, b = (tuple(int(round(float(x))) for x in np.clip(pixel, -20_000, 20_000)) for pixel in ends)
+    a, b = (tuple(round(float(x)) for x in np.clip(pixel, -20_000, 20_000)) for pixel in ends)
     cv2.line(pixels, a, b, color, 1, cv2.LINE_AA)

@@ -95,7 +95,8 @@ class SensorRig:
             replace(camera, camera=covering(camera.camera, width, height))
             for camera in self.cameras))
 
-    def jittered(self, rng: np.random.Generator, angle: float = .012, shift: float = .03) -> SensorRig:
+    def jittered(self, rng: np.random.Generator, angle: float = .012, shift: float = .03
+                 ) -> SensorRig:
         """Another car of the same fleet: sensors turned and moved a little, and known to be.
 
         Args:
@@ -125,7 +126,7 @@ def small_turn(angles: NDArray[np.float64]) -> rigid.Matrix:
     """(4, 4) rotation by a small rotation vector (3,) [rad]."""
     half = np.asarray(angles, np.float64) / 2
     return rigid.from_translation_quaternion(
-        [0, 0, 0], np.append(half, np.sqrt(max(1 - half @ half, 0.0))))
+        [0, 0, 0], np.append(half, np.sqrt(max(1 - float(half @ half), 0.0))))
 
 
 def load_rig(path: Path = NUSCENES) -> SensorRig:
@@ -169,7 +170,7 @@ def _lidar(data: Mapping[str, Any]) -> RigLidar:
         mounting=Mounting(str(data["forward_axis"]), float(data["height_m"])),
         elevations=np.radians(np.array(data["elevations_deg"], np.float64)),
         azimuths=np.radians(data["first_azimuth_deg"] + step * data["azimuth_step_deg"]),
-        delays_s=(step - columns + 1) * period,
+        delays_s=np.asarray((step - columns + 1) * period, np.float64),
         nearest=low, farthest=high, range_noise=float(data["range_noise_m"]),
         intensity_floor=float(data["intensity_floor_per_m2"]))
 

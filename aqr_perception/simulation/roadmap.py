@@ -129,14 +129,14 @@ class CrossRoad:
 
 @dataclass(frozen=True)
 class RoadMap:
-    """The plan of a drive's streets.
+    r"""The plan of a drive's streets.
 
     Attributes:
         frame: Road coordinates.
         terrain: Height of the carriageway.
         start: Lowest s of the world [m].
         end: Highest s.
-        reach: Largest \\|d\\| of the world [m].
+        reach: Largest |d| of the world [m].
         lanes: All lanes, from right to left.
         right: d of the right kerb.
         left: d of the left kerb.
@@ -162,7 +162,8 @@ class RoadMap:
     def blocks(self) -> list[tuple[float, float, float, float]]:
         """Raised blocks beside the main road: s from, to, d from, to [m]."""
         found = []
-        for low, high, side in ((-self.reach, self.right, "right"), (self.left, self.reach, "left")):
+        for low, high, side in ((-self.reach, self.right, "right"),
+                                (self.left, self.reach, "left")):
             edges = [self.start]
             for road in self.crossings:
                 if getattr(road, side):

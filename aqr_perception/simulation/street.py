@@ -33,7 +33,8 @@ def lamp_post(build: MeshBuilder, rng: np.random.Generator, place: Place, yaw: f
 def sign(build: MeshBuilder, rng: np.random.Generator, place: Place, yaw: float) -> None:
     """A traffic sign whose face looks along ``yaw``: a disc, a triangle or a board."""
     height = rng.uniform(2.0, 2.8)
-    build.tube(place, place + at(0, 0, height + .3), .035, None, Material.METAL, palette.rgb(140), 5)
+    build.tube(place, place + at(0, 0, height + .3), .035, None, Material.METAL,
+               palette.rgb(140), 5)
     face = place + at(.05 * np.cos(yaw), .05 * np.sin(yaw), height)
     kind = rng.random()
     color = palette.pick(rng, ((palette.rgb(190, 25, 25), 2.), (palette.rgb(25, 70, 160), 2.),
@@ -71,8 +72,8 @@ def bollard(build: MeshBuilder, rng: np.random.Generator, place: Place, yaw: flo
     radius = rng.uniform(.05, .14)
     build.tube(place, place + at(0, 0, height), radius, None, Material.METAL, color, 7)
     if rng.random() < .3:
-        build.tube(place + at(0, 0, .7 * height), place + at(0, 0, .85 * height), radius + .005, None,
-                   Material.RETRO, palette.rgb(230), 7)
+        build.tube(place + at(0, 0, .7 * height), place + at(0, 0, .85 * height), radius + .005,
+                   None, Material.RETRO, palette.rgb(230), 7)
 
 
 def hydrant(build: MeshBuilder, rng: np.random.Generator, place: Place, yaw: float) -> None:
@@ -222,7 +223,7 @@ def tree(build: MeshBuilder, rng: np.random.Generator, place: Place, yaw: float)
     count = int(np.clip(280 * (height / 6) ** 1.3, 200, 640))
     blobs = rng.integers(3, 7)
     points = []
-    for k in range(blobs):
+    for _ in range(blobs):
         shift = rng.normal(0, .4, 3) * crown
         points.append(leaves(rng, count // blobs, middle + lean + shift, crown * .72,
                              0.025 * height + .04))

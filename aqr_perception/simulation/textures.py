@@ -24,7 +24,7 @@ def _noise() -> NDArray[np.float32]:
     return ((tile - tile.mean()) / tile.std()).astype(np.float32)
 
 
-def noise(u: NDArray[np.float32], v: NDArray[np.float32]) -> NDArray[np.float32]:
+def noise(u: NDArray[np.floating], v: NDArray[np.floating]) -> NDArray[np.float32]:
     """Noise at texel coordinates u, v; repeats every 256."""
     return np.asarray(_noise()[v.astype(np.int32) & (_TILE - 1), u.astype(np.int32) & (_TILE - 1)])
 
@@ -93,7 +93,7 @@ def facade(points: NDArray[np.float32], normal: NDArray[np.float32], style: NDAr
     return out.astype(np.float32), (glass * spec[:, 4]).astype(np.float32)
 
 
-def _ramp(x: NDArray[np.float32], share: NDArray[np.float32], width: NDArray[np.float32]
+def _ramp(x: NDArray[np.floating], share: NDArray[np.float32], width: NDArray[np.float32]
           ) -> NDArray[np.float32]:
     """1 within the middle ``share`` of a unit cell, 0 outside, blurred over ``width``."""
     edge = np.minimum(np.maximum(width, .01), 1.0)
@@ -123,9 +123,9 @@ def sky(directions: NDArray[np.float32], weather: Weather) -> NDArray[np.float32
         scale = 40.0 / (up + .12)
         u = directions[:, 0] * scale + weather.cloud_seed % 251
         v = directions[:, 1] * scale + weather.cloud_seed % 241
-        shape = .7 * noise(u, v) + .3 * noise(3 * u, 3 * v)
+        shape = .7 * noise(u, v) + .3 * noise(u * 3, v * 3)
         cover = np.clip((shape + 2.2 * weather.clouds - 1.1) * 1.2, 0, 1)[:, None]
         bright = np.float32(1.0 - .35 * weather.clouds)
-        white = (np.float32(.95) * bright + .10 * noise(2 * u, 2 * v + 9)[:, None])
+        white = (np.float32(.95) * bright + .10 * noise(u * 2, v * 2 + 9)[:, None])
         out = out * (1 - .85 * cover) + .85 * cover * np.maximum(white, .2)
     return np.asarray(out, np.float32)

@@ -138,6 +138,8 @@ class Moment:
         still: What stands.
         moved: What the triangles of ``moving`` are.
         moving: What moves, where it is at t.
+        band: Lowest and highest z of the unit vectors from the eye to anything that moves: most
+            rays pass above or below, and need not be asked.
     """
 
     t: float
@@ -145,14 +147,21 @@ class Moment:
     still: RayScene
     moved: Surfaces
     moving: RayScene
+    band: tuple[float, float]
 
     def trace(self, origins: NDArray[np.float32], directions: NDArray[np.float32]) -> Hits:
-        """First hits of rays with unit directions (N, 3)."""
+        """First hits of rays (N, 3) from about the moment's eye, with unit directions."""
         distance, triangle = self.still.first(origins, directions)
-        other, moving = self.moving.first(origins, directions)
-        nearer = other < distance
-        return Hits(np.where(nearer, other, distance), self, np.where(nearer, -1, triangle),
-                    np.where(nearer, moving, -1))
+        moving = np.full(len(origins), -1, np.int32)
+        low, high = self.band
+        asked = np.flatnonzero((directions[:, 2] > low) & (directions[:, 2] < high))
+        if self.moving.count and len(asked):
+            other, number = self.moving.first(origins[asked], directions[asked])
+            nearer = other < distance[asked]
+            asked = asked[nearer]
+            distance[asked], triangle[asked] = other[nearer], -1
+            moving[asked] = number[nearer]
+        return Hits(distance, self, triangle, moving)
 
     def blocked(self, origins: NDArray[np.float32], directions: NDArray[np.float32],
                 reach: float | None = None) -> NDArray[np.bool_]:
@@ -206,7 +215,20 @@ class TracedWorld:
             tables.append(table.turned(pose[:3, :3].astype(np.float32)))
         moved = Surfaces.joined(tables) if tables else self._nothing
         stack = np.concatenate(triangles) if triangles else np.zeros((0, 3, 3), np.float32)
-        return Moment(t, self.standing, self.still, moved, RayScene(stack))
+        return Moment(t, self.standing, self.still, moved, RayScene(stack), _band(stack, eye))
+
+
+def _band(triangles: NDArray[np.float32], eye: NDArray[np.float64]) -> tuple[float, float]:
+    """Range of the z of unit vectors from an eye to triangles, with room for an eye 1 m off."""
+    if not len(triangles):
+        return 1.0, -1.0
+    way = triangles.reshape(-1, 3) - eye.astype(np.float32)
+    distance = np.sqrt(dot(way, way))
+    if distance.min() < 3.0:
+        return -1.1, 1.1
+    room = 1.5 / distance
+    slope = way[:, 2] / distance
+    return float((slope - room).min()), float((slope + room).max())
 
 
 def _in_sector(offset: NDArray[np.float64], size: float, heading: float, half_angle: float,

@@ -66,10 +66,10 @@ def draw_weather(rng: np.random.Generator) -> Weather:
         sun_light, lamps = sun_light * 0, palette.rgb(255, 225, 180)
         sky_light, horizon, zenith = .35 * lamps, .02 * lamps, palette.rgb(12, 14, 24)
     ground_light = .22 * (sky_light + sun_light * np.sin(elevation))
-    sun, sun_light, sky_light, ground_light, horizon, zenith = (
+    sun_way, of_sun, of_sky, of_ground, at_horizon, above = (
         np.asarray(light, np.float32)
         for light in (sun, sun_light, sky_light, ground_light, horizon, zenith))
-    return Weather(sun=sun, sun_light=sun_light, sky_light=sky_light, ground_light=ground_light,
-                   horizon=horizon, zenith=zenith, clouds=clouds,
-                   cloud_seed=int(rng.integers(1 << 30)), fog=fog + .004 * rain, rain=rain,
+    return Weather(sun=sun_way, sun_light=of_sun, sky_light=of_sky, ground_light=of_ground,
+                   horizon=at_horizon, zenith=above, clouds=clouds,
+                   cloud_seed=int(rng.integers(1 << 30)), fog=fog + .0015 * rain, rain=rain,
                    wetness=max(rain, float(rng.random() < .05)))
