@@ -106,7 +106,7 @@ class PinholeCamera:
         """Camera of the image scaled to ``width`` × ``height``.
 
         Rows 0 and 1 of K are scaled about the image's corner pixel (no half-pixel shift), as CMT
-        and most of the field do (facts §2.3).
+        and most of the field do.
         """
         scale = np.diag([width / self.width, height / self.height, 1.0])
         return replace(self, width=width, height=height, intrinsics=scale @ self.intrinsics)

@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from aqr_perception.geometry import rigid
 from aqr_perception.geometry.boxes import EDGES, Boxes3D, points_in_boxes
@@ -47,6 +49,42 @@ def test_selection_and_emptiness():
     assert Boxes3D.empty().corners().shape == (0, 8, 3)
     assert len(one()[np.array([True])]) == 1
     assert len(one()[:0]) == 0
+
+
+ANGLES = st.floats(-10, 10)
+LENGTHS = st.floats(-50, 50)
+
+
+@given(ANGLES, ANGLES, LENGTHS, LENGTHS)
+def test_moving_there_and_back_changes_nothing(yaw, turn, x, y):
+    there = rigid.from_xyz_yaw(x, y, 2.0, turn)
+    box = one(yaw, (3.0, -1.0))
+    back = box.transformed(there).transformed(rigid.inverse(there))
+    np.testing.assert_allclose(back.corners(), box.corners(), atol=1e-4)
+    np.testing.assert_allclose(back.velocity, box.velocity, atol=1e-5)
+    np.testing.assert_allclose(np.exp(1j * back.yaw), np.exp(1j * box.yaw), atol=1e-5)
+
+
+@given(ANGLES, st.floats(0, 0.499), st.floats(0, 0.499), st.booleans())
+def test_a_point_is_in_a_box_as_it_is_in_the_boxs_own_axes(yaw, along, across, outside):
+    # In shares of length and width from the centre; half is the face.
+    local = np.array([(along + outside * 0.51) * 4, across * 2, 0.0, 1.0])
+    world = rigid.from_xyz_yaw(10, 5, 1, yaw) @ local
+    assert points_in_boxes(world[None, :3], one(yaw))[0, 0] != outside
+
+
+def test_an_unknown_velocity_stays_unknown():
+    moved = one(velocity=(np.nan, np.nan)).transformed(rigid.from_xyz_yaw(1, 2, 3, 0.4))
+    assert np.isnan(moved.velocity).all()
+    assert np.isfinite(moved.center).all()
+
+
+def test_boxes_stay_upright_in_a_tilted_frame():
+    tilt = rigid.from_translation_quaternion([0, 0, 1], [np.sin(0.01), 0, 0, np.cos(0.01)])
+    moved = one(0.3).transformed(tilt)
+    np.testing.assert_array_equal(moved.size, one().size)
+    heights = moved.corners()[0, :, 2]
+    assert np.ptp(heights[:4]) == np.ptp(heights[4:]) == 0
 
 
 def test_wrong_shapes_are_named():

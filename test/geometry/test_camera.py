@@ -8,7 +8,12 @@ K = np.array([[500.0, 0, 320], [0, 510, 240], [0, 0, 1]])
 LENSES = {
     "none": ("plumb_bob", []),
     "plumb_bob": ("plumb_bob", [-0.3, 0.1, 1e-3, -2e-3, 0.01]),
+    "plumb_bob_4": ("plumb_bob", [-0.3, 0.1, 1e-3, -2e-3]),
     "rational": ("rational_polynomial", [0.1, 0.01, 1e-3, -1e-3, 0.001, 0.05, 0.01, 0.002]),
+    "thin_prism": ("rational_polynomial", [0.1, 0.01, 1e-3, -1e-3, 0.001, 0.05, 0.01, 0.002,
+                                           1e-3, -5e-4, 2e-3, 1e-4]),
+    "tilted": ("rational_polynomial", [0.1, 0.01, 1e-3, -1e-3, 0.001, 0.05, 0.01, 0.002,
+                                       1e-3, -5e-4, 2e-3, 1e-4, 0.02, -0.03]),
     "fisheye": ("equidistant", [0.05, 0.01, -2e-3, 1e-3])}
 POINTS = np.random.default_rng(0).uniform([-1.5, -1, 2], [1.5, 1, 6], (200, 3))
 
@@ -25,7 +30,7 @@ def test_projection_is_arithmetic():
     assert np.isnan(pixels[1]).all()
 
 
-@pytest.mark.parametrize("lens", ["plumb_bob", "rational"])
+@pytest.mark.parametrize("lens", [name for name in LENSES if name not in ("none", "fisheye")])
 def test_distortion_equals_opencv(lens):
     wanted, _ = cv2.projectPoints(POINTS, np.zeros(3), np.zeros(3), K, np.array(LENSES[lens][1]))
     np.testing.assert_allclose(make(lens).project(POINTS)[0], wanted[:, 0], atol=1e-6)
@@ -35,6 +40,38 @@ def test_fisheye_equals_opencv():
     wanted, _ = cv2.fisheye.projectPoints(POINTS[:, None], np.zeros(3), np.zeros(3), K,
                                           np.array(LENSES["fisheye"][1]))
     np.testing.assert_allclose(make("fisheye").project(POINTS)[0], wanted[:, 0], atol=1e-6)
+
+
+def test_radial_distortion_is_the_polynomial():
+    k1, k2, p1, p2, k3 = LENSES["plumb_bob"][1]
+    x, y = 0.3, -0.2
+    r2 = x * x + y * y
+    radial = 1 + k1 * r2 + k2 * r2**2 + k3 * r2**3
+    bent = [x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x),
+            y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y]
+    pixels, _ = make("plumb_bob").project(np.array([[3 * x, 3 * y, 3.0]]))
+    np.testing.assert_allclose(pixels[0], [500 * bent[0] + 320, 510 * bent[1] + 240])
+
+
+def test_fisheye_distortion_is_in_the_angle():
+    k1, k2, k3, k4 = LENSES["fisheye"][1]
+    angle = 0.4
+    bent = angle * (1 + k1 * angle**2 + k2 * angle**4 + k3 * angle**6 + k4 * angle**8)
+    pixels, _ = make("fisheye").project(np.array([[np.tan(angle), 0, 1.0]]))
+    np.testing.assert_allclose(pixels[0], [500 * bent + 320, 240])
+
+
+def test_the_border_is_half_a_pixel_around_the_outermost_centres():
+    pixels = np.array([[-0.5, 10], [-0.51, 10], [639.49, 10], [639.51, 10], [10, 479.49],
+                       [10, 479.51]])
+    visible = make().project(make().unproject(pixels, 3.0))[1]
+    assert visible.tolist() == [True, False, True, False, True, False]
+
+
+def test_coefficients_that_are_all_zero_are_no_distortion():
+    assert not PinholeCamera(640, 480, K, "plumb_bob", np.zeros(5)).is_distorted
+    assert make("plumb_bob").is_distorted
+    assert not make("plumb_bob").undistorted().is_distorted
 
 
 @pytest.mark.parametrize("lens", LENSES)

@@ -67,6 +67,33 @@ def test_points_keep_their_type_and_the_input_is_untouched():
     assert (points == 1).all()
 
 
+@given(transforms(), transforms())
+def test_adjacent_names_cancel(a_from_b, b_from_c):
+    point = np.array([[1.0, -2, 3]])
+    np.testing.assert_allclose(
+        rigid.transform_points(a_from_b @ b_from_c, point),
+        rigid.transform_points(a_from_b, rigid.transform_points(b_from_c, point)), atol=1e-9)
+
+
+@given(transforms())
+def test_distances_stay(matrix):
+    points = np.array([[1.0, 2, 3], [-4, 0, 2]])
+    moved = rigid.transform_points(matrix, points)
+    assert np.linalg.norm(moved[0] - moved[1]) == pytest.approx(np.sqrt(30))
+
+
+@given(transforms(), transforms())
+def test_interpolation_begins_and_ends_at_its_ends(start, end):
+    np.testing.assert_allclose(rigid.interpolate(start, end, 0.0), start, atol=1e-7)
+    np.testing.assert_allclose(rigid.interpolate(start, end, 1.0), end, atol=1e-7)
+
+
+def test_interpolation_goes_on_beyond_its_ends():
+    start, end = rigid.from_xyz_yaw(0, 0, 0, 0.0), rigid.from_xyz_yaw(1, 0, 0, 0.2)
+    np.testing.assert_allclose(rigid.interpolate(start, end, 1.5),
+                               rigid.from_xyz_yaw(1.5, 0, 0, 0.3), atol=1e-12)
+
+
 @given(st.floats(-1e4, 1e4))
 def test_wrapped_angles_lie_in_the_half_open_turn(angle):
     wrapped = float(rigid.wrap_angle(angle))
