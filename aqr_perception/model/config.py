@@ -78,7 +78,8 @@ class LidarConfig:
         trunk_channels: Widths of the two blocks of the 2D trunk.
         trunk_layers: Convolutions in each block after its first.
         neck_channels: Width of each of the two upsampled maps.
-        shared_kernel: Kernel of the convolution from the neck to the tokens.
+        shared_kernel: Kernel of the convolution from the neck to the tokens; 0: none, the neck's
+            two maps are as wide as the tokens together.
         stride: Cells of the voxel grid a token, along x and along y.
         intensity_scale: Factor on intensity 0..1 on its way into the network.
     """
@@ -133,8 +134,9 @@ class DecoderConfig:
             learned to. Without a LiDAR all do.
         refine: Each layer starts from the centre that the one before it predicted; CMT's
             reference points stay where they are.
-        plain_boxes: The head's ``height`` and ``dim`` hold what their names say; in CMT's files
-            they do not, see `Head`.
+        plain_boxes: The head's ``height`` and ``dim`` hold what their names say, and centres are
+            metres from the reference point, at first exactly there. In CMT's files neither is so,
+            see `Head`.
         dropout: On the outputs of attention and on the weights of self-attention, in training.
         absence: How a missing sensor looks: ``left_out`` (no tokens) or ``zeros`` (black pixels
             and one point at the origin, as published CMT checkpoints know it).
@@ -197,25 +199,27 @@ class DetectorConfig:
             limits = getattr(self, name)
             if len(limits) != 6 or any(low >= high for low, high in zip(limits[:3], limits[3:])):
                 raise ValueError(f"{name} is {limits}; expected x, y, z from, then x, y, z to")
+        if self.lidar is not None and not self.lidar.shared_kernel and (
+                2 * self.lidar.neck_channels != self.decoder.channels):
+            raise ValueError(f"lidar.neck_channels is {self.lidar.neck_channels}; expected half of "
+                             f"decoder.channels, {self.decoder.channels}, where shared_kernel is 0")
         if self.image is None and self.lidar is None:
             raise ValueError("the network has neither an image nor a lidar branch; expected one "
                              "or both")
 
 def tiny() -> DetectorConfig:
-    """For a CPU: pillars, small images, 128 channels; the weights that ship are of this one."""
+    """For a CPU: pillars, small images, 96 channels; the weights that ship are of this one."""
     return DetectorConfig(
         name="tiny",
         image=ImageConfig(backbone="small", width=352, height=128, channels=(32, 48, 96, 128),
                           area=True, frozen_norm=False),
-        lidar=LidarConfig(encoder="pillars", voxel_size=(0.6, 0.6, 8.0),
-                          grid=(1, 180, 180), sparse_channels=(32,),
-                          trunk_channels=(48, 96), trunk_layers=(2, 2), neck_channels=64,
-                          stride=2, shared_kernel=1, max_tokens=1280,
+        lidar=LidarConfig(encoder="pillars", voxel_size=(0.6, 0.6, 8.0), grid=(1, 180, 180),
+                          sparse_channels=(32,), trunk_channels=(48, 96), trunk_layers=(1, 3),
+                          neck_channels=48, stride=2, shared_kernel=0, max_tokens=1024,
                           intensity_scale=1.0),
-        decoder=DecoderConfig(channels=128, heads=4, layers=3, feedforward=256, queries=256,
-                              head_channels=32, position="fourier", heat=True, placed=128,
-                              refine=True,
-                              plain_boxes=True, dropout=0.0),
+        decoder=DecoderConfig(channels=96, heads=4, layers=3, feedforward=192, queries=200,
+                              head_channels=32, position="fourier", heat=True, placed=100,
+                              refine=True, plain_boxes=True, dropout=0.0),
         aqr=AqrConfig(mode="off"))
 
 

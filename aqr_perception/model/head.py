@@ -64,9 +64,12 @@ class Head(nn.Module):
         self.branches = nn.ModuleDict({
             name: Branch(decoder.layers, decoder.channels, decoder.head_channels, leaving)
             for name, leaving in BRANCHES.items()})
-        classes = self.branches["cls_logits"]
-        assert isinstance(classes, Branch)
-        nn.init.constant_(classes.out_bias, CLASS_PRIOR)
+        for name, branch in self.branches.items():
+            assert isinstance(branch, Branch)
+            if name == "cls_logits":
+                nn.init.constant_(branch.out_bias, CLASS_PRIOR)
+            elif decoder.plain_boxes:
+                nn.init.zeros_(branch.out_weight)
 
     def forward(self, states: Tensor, reference_points: Tensor, first: int = 0
                 ) -> tuple[Tensor, Tensor]:
@@ -89,11 +92,13 @@ class Head(nn.Module):
         raw = {name: branch(flat, first).unflatten(1, states.shape[1:3])
                for name, branch in self.branches.items()}
         low, high = range_limits(self.config, reference_points)
-        bounded = torch.cat([raw["center"], raw["height"]], dim=-1)
-        bounded = (bounded + inverse_sigmoid(reference_points)).sigmoid() * (high - low) + low
-        place_and_size = torch.cat([bounded, raw["dim"]], dim=-1)
+        offset = torch.cat([raw["center"], raw["height"]], dim=-1)
         if self.config.decoder.plain_boxes:
-            place_and_size = place_and_size[..., PLAIN_ORDER]
+            center = reference_points * (high - low) + low + offset
+            place_and_size = torch.cat([center, raw["dim"]], dim=-1)[..., PLAIN_ORDER]
+        else:
+            bounded = (offset + inverse_sigmoid(reference_points)).sigmoid() * (high - low) + low
+            place_and_size = torch.cat([bounded, raw["dim"]], dim=-1)
         return raw["cls_logits"], torch.cat([place_and_size, raw["rot"], raw["vel"]], dim=-1)
 
 

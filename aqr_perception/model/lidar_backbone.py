@@ -190,8 +190,10 @@ class LidarBranch(nn.Module):
             entering, first_stride = lidar.sparse_channels[-1] * height, 1
         self.trunk = Second(entering, lidar, first_stride)
         self.neck = SecondNeck(lidar.trunk_channels, (lidar.neck_channels, lidar.neck_channels))
-        self.shared = SharedConv(2 * lidar.neck_channels, config.decoder.channels,
-                                 lidar.shared_kernel)
+        self.shared: nn.Module = nn.Identity()
+        if lidar.shared_kernel:
+            self.shared = SharedConv(2 * lidar.neck_channels, config.decoder.channels,
+                                     lidar.shared_kernel)
         for module in self.modules():
             if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

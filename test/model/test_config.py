@@ -27,7 +27,8 @@ def test_configs_survive_json(name):
 @pytest.mark.parametrize(("change", "says"), [
     ({"image": None, "lidar": None}, "neither an image nor a lidar branch"),
     ({"detection_range": (0.0, 0.0, 0.0, -1.0, 1.0, 1.0)}, "detection_range is"),
-    ({"post_range": (0.0, 1.0)}, "post_range is")])
+    ({"post_range": (0.0, 1.0)}, "post_range is"),
+    ({"lidar": replace(tiny().lidar, neck_channels=64)}, "neck_channels is 64; expected half")])
 def test_contradictions_are_refused(change, says):
     with pytest.raises(ValueError, match=says):
         replace(tiny(), **change)
@@ -39,7 +40,7 @@ def test_contradictions_are_refused(change, says):
     ("lidar", {"encoder": "points"}, "lidar.encoder is 'points'"),
     ("lidar", {"voxel_size": (0.6, 0.0, 8.0)}, "expected three sizes above 0"),
     ("lidar", {"grid": (1, 181, 180)}, "lidar.grid has 181 rows"),
-    ("decoder", {"heads": 5}, "decoder.channels is 128; expected a multiple of the 5 heads"),
+    ("decoder", {"heads": 5}, "decoder.channels is 96; expected a multiple of the 5 heads"),
     ("decoder", {"queries": 0}, "decoder.queries is 0; expected 1 or more"),
     ("decoder", {"dropout": 1.0}, "decoder.dropout is 1.0"),
     ("decoder", {"absence": "black"}, "decoder.absence is 'black'")])

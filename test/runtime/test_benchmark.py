@@ -30,7 +30,8 @@ def thin_tiny():
     return replace(
         config, image=replace(config.image, width=64, height=32, channels=(8, 8, 16, 16)),
         lidar=replace(config.lidar, voxel_size=(2.25, 2.25, 8.0), grid=(1, 48, 48),
-                      sparse_channels=(8,), trunk_channels=(8, 16), neck_channels=16, max_tokens=0),
+                      sparse_channels=(8,), trunk_channels=(8, 16), neck_channels=16, max_tokens=0,
+                      shared_kernel=1),
         decoder=replace(config.decoder, channels=32, layers=2, feedforward=32, queries=20,
                         placed=8, head_channels=8))
 
