@@ -11,23 +11,50 @@ Drives that are there already are left as they are, so an interrupted run can go
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from aqr_perception.simulation.drive import DriveSettings, Frame
     from aqr_perception.simulation.rig import SensorRig
-    from aqr_perception.types import Annotations
 
 FRAMES = 16
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What one drive needs to be rendered, in this process or another.
+
+    Attributes:
+        out: Folder.
+        frames: How many.
+        rig: Sensors.
+        settings: Of the drive.
+        form: ``cache`` or ``frames``.
+    """
+
+    out: Path
+    frames: int
+    rig: SensorRig
+    settings: DriveSettings
+    form: str
+
+    def info(self, seed: int) -> dict[str, object]:
+        """What a drive's file says about itself."""
+        camera = self.rig.cameras[0].camera
+        return {"seed": seed, "rig": self.rig.name, "rate_hz": self.settings.rate_hz,
+                "image": [camera.width, camera.height]}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("out", type=Path, nargs="?", help="folder to write to")
     parser.add_argument("--drives", type=int, default=1, help="how many drives (default: 1)")
-    parser.add_argument("--frames", type=int, help=f"frames a drive (default: {FRAMES})")
+    parser.add_argument("--frames", type=int,
+                        help=f"frames a drive (default: {FRAMES}; 10 of the fixed ones)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the first drive (default: 0)")
     parser.add_argument("--held-out", action="store_true",
                         help="the fixed drives that published figures are measured on")
@@ -39,7 +66,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="size of the pictures (default: 352x128)")
     parser.add_argument("--rate", type=float, default=2.0, help="frames a second (default: 2)")
     parser.add_argument("--rig", type=Path, help="rig as JSON (default: nuScenes)")
-    parser.add_argument("--image", type=Path, help="write a picture of the first drive's frame")
+    parser.add_argument("--workers", type=int, default=_cores(),
+                        help="drives rendered side by side (default: one a core)")
+    parser.add_argument("--image", type=Path,
+                        help="write a picture of the first drive's first frame, boxes drawn in")
     parser.add_argument("--statistics", action="store_true",
                         help="print how far and how sparse the objects are, beside real frames")
 
@@ -60,16 +90,18 @@ def run(args: argparse.Namespace) -> int:
     width, height = _size(args.size)
     rig = load_rig(args.rig or NUSCENES).resized(width, height)
     settings = DriveSettings(rate_hz=args.rate)
+    job = _Job(args.out, frames, rig, settings, args.format)
     if args.out is not None:
-        _write(args.out, seeds, frames, rig, settings, args.format)
+        _write(job, seeds, args.workers)
     if args.image is not None:
-        _picture(args.image, seeds[0], rig, settings)
+        _picture(args.image, seeds[0], job)
     if args.statistics:
-        from aqr_perception.simulation.statistics import table
-
-        print(table(_truth(args.out if args.format == "cache" else None, seeds, frames, rig,
-                           settings), f"{len(seeds)} drives of {frames} frames"))
+        _print_statistics(job, seeds)
     return 0
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _seeds(args: argparse.Namespace) -> tuple[range, int]:
@@ -94,83 +126,112 @@ def _size(text: str) -> tuple[int, int]:
     return width, height
 
 
-def _write(out: Path, seeds: Sequence[int], frames: int, rig: SensorRig, settings: DriveSettings,
-           form: str) -> None:
+def _write(job: _Job, seeds: Sequence[int], workers: int) -> None:
+    """Render the drives that are not there yet, here or in several processes."""
     from tqdm import tqdm
 
+    missing = [seed for seed in seeds if not _is_there(job, seed)]
+    job.out.mkdir(parents=True, exist_ok=True)
+    with tqdm(total=len(seeds) * job.frames, initial=(len(seeds) - len(missing)) * job.frames,
+              unit="frame", disable=None) as bar:
+        for count in _rendered(job, missing, min(workers, len(missing))):
+            bar.update(count)
+
+
+def _rendered(job: _Job, seeds: Sequence[int], workers: int) -> Iterator[int]:
+    """Render; yields numbers of frames as they are done."""
+    if workers <= 1:
+        for seed in seeds:
+            yield _render(job, seed)
+        return
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor, as_completed
+
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(name, "1")  # a worker is one core's; read when NumPy is imported
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+        waiting = [pool.submit(_render, job, seed) for seed in seeds]
+        try:
+            for done in as_completed(waiting):
+                yield done.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _render(job: _Job, seed: int) -> int:
+    """Render one drive; returns its number of frames."""
     from aqr_perception.simulation.cache import drive_path, write_drive
     from aqr_perception.simulation.drive import simulate_drive
 
-    with tqdm(total=len(seeds) * frames, unit="frame", disable=None) as bar:
-        def counted(seed: int) -> Iterator[Frame]:
-            for frame in simulate_drive(seed, frames, rig, settings):
-                yield frame
-                bar.update()
-        for seed in seeds:
-            path = drive_path(out, seed)
-            if form == "frames":
-                _write_frames(out / path.stem, counted(seed), frames, rig, bar)
-            elif path.exists():
-                _check_same(path, frames, rig, settings)
-                bar.update(frames)
-            else:
-                write_drive(path, counted(seed), _info(seed, rig, settings))
+    drive = simulate_drive(seed, job.frames, job.rig, job.settings)
+    path = drive_path(job.out, seed)
+    if job.form == "frames":
+        _write_frames(job.out / path.stem, drive, job.rig)
+    else:
+        write_drive(path, drive, job.info(seed))
+    return job.frames
 
 
-def _info(seed: int, rig: SensorRig, settings: DriveSettings) -> dict[str, object]:
-    camera = rig.cameras[0].camera
-    return {"seed": seed, "rig": rig.name, "rate_hz": settings.rate_hz,
-            "image": [camera.width, camera.height]}
+def _is_there(job: _Job, seed: int) -> bool:
+    """Whether a drive has been rendered.
 
+    Raises:
+        ValueError: Another one stands in its place.
+    """
+    from aqr_perception.simulation.cache import DriveFile, drive_path
 
-def _check_same(path: Path, frames: int, rig: SensorRig, settings: DriveSettings) -> None:
-    """A drive that is there must be the one that was asked for."""
-    from aqr_perception.simulation.cache import DriveFile
-
+    path = drive_path(job.out, seed)
+    if job.form == "frames":  # the last frame tells whether the drive is complete
+        return (job.out / path.stem / f"frame_{job.frames - 1:04d}" / "gt_boxes.json").exists()
+    if not path.exists():
+        return False
     drive = DriveFile.open(path)
-    wanted = _info(int(drive.info.get("seed", -1)), rig, settings)
-    if len(drive) != frames or dict(drive.info) != wanted:
+    if len(drive) != job.frames or dict(drive.info) != job.info(seed):
         raise ValueError(f"{path}: holds {len(drive)} frames of {dict(drive.info)}; asked for "
-                         f"{frames} of {wanted}: remove it, or choose another folder")
+                         f"{job.frames} of {job.info(seed)}: remove it, or choose another folder")
+    return True
 
 
-def _write_frames(folder: Path, drive: Iterator[Frame], frames: int, rig: SensorRig,
-                  bar: object) -> None:
-    """Frame directories; the last one tells whether the drive is complete."""
+def _write_frames(folder: Path, drive: Iterator[Frame], rig: SensorRig) -> None:
     from aqr_perception.recordings.frame_writer import write_frame
 
-    if (folder / f"frame_{frames - 1:04d}" / "gt_boxes.json").exists():
-        bar.update(frames)  # type: ignore[attr-defined]
-        return
     cameras = {camera.name: camera.ego_from_camera for camera in rig.cameras}
     for k, (frame, truth) in enumerate(drive):
-        write_frame(folder / f"frame_{k:04d}", frame, truth, rig.lidar.ego_from_lidar,
-                    cameras)
+        write_frame(folder / f"frame_{k:04d}", frame, truth, rig.lidar.ego_from_lidar, cameras)
 
 
-def _picture(path: Path, seed: int, rig: SensorRig, settings: DriveSettings) -> None:
+def _picture(path: Path, seed: int, job: _Job) -> None:
     import cv2
 
     from aqr_perception.simulation.drive import simulate_drive
     from aqr_perception.simulation.picture import contact_sheet
 
-    frame, annotations = next(iter(simulate_drive(seed, 1, rig, settings)))
-    if not cv2.imwrite(str(path), contact_sheet(frame, annotations)):
+    frame, truth = next(iter(simulate_drive(seed, job.frames, job.rig, job.settings)))
+    if not cv2.imwrite(str(path), contact_sheet(frame, truth)):
         raise OSError(5, "the picture could not be written", str(path))
 
 
-def _truth(out: Path | None, seeds: Sequence[int], frames: int, rig: SensorRig,
-           settings: DriveSettings) -> list[Annotations]:
-    """Annotations of all frames: from the cache where it is there, else simulated anew."""
+def _print_statistics(job: _Job, seeds: Sequence[int]) -> None:
+    from aqr_perception.simulation.statistics import box_table, cloud_table
+
+    found = list(_frames(job, seeds))
+    name = f"{len(seeds)} drives of {job.frames} frames"
+    print(box_table([truth for _, truth in found], name))
+    print()
+    print(cloud_table([frame.lidar.points for frame, _ in found if frame.lidar], name))
+
+
+def _frames(job: _Job, seeds: Sequence[int]) -> Iterator[Frame]:
+    """All frames without pictures: from the cache where they are there, else simulated anew."""
     from dataclasses import replace
 
     from aqr_perception.simulation.cache import drive_path, read_drive
     from aqr_perception.simulation.drive import simulate_drive
 
-    found = []
     for seed in seeds:
-        path = None if out is None else drive_path(out, seed)
+        path = None if job.out is None else drive_path(job.out, seed)
         drive = read_drive(path) if path is not None and path.exists() else simulate_drive(
-            seed, frames, rig, replace(settings, images=False))
-        found += [annotations for _, annotations in drive]
-    return found
+            seed, job.frames, job.rig, replace(job.settings, images=False))
+        for frame, truth in drive:
+            yield replace(frame, images=(None,) * len(frame.images)), truth

@@ -17,7 +17,7 @@ from aqr_perception.simulation.draft import Draft
 from aqr_perception.simulation.ground import Surface
 from aqr_perception.simulation.materials import Material
 from aqr_perception.simulation.mesh import at
-from aqr_perception.simulation.motion import Motion
+from aqr_perception.simulation.motion import Motion, Profile
 from aqr_perception.simulation.roadmap import KERB_HEIGHT
 from aqr_perception.simulation.works import barrier
 from aqr_perception.types import CLASS_NAMES
@@ -67,7 +67,7 @@ def roadworks(draft: Draft, s: float, d: float, length: float, into: int, width:
         width: Of the strip [m].
     """
     rng = draft.rng
-    _line(draft, s, s + length, d, "barrier" if rng.random() < .65 else "traffic_cone")
+    _line(draft, s, s + length, d, "barrier" if rng.random() < .6 else "traffic_cone")
     _line(draft, s - 12, s, d, "traffic_cone", taper=into * width / 12)
     if rng.random() < .4:
         draft.painter.rectangle(s, s + length, *_ordered((d, d + into * width)), Surface.SOIL)
@@ -342,10 +342,13 @@ def _scatter(draft: Draft, s0: float, s1: float, d0: float, d1: float, count: in
               float(draft.rng.uniform(-np.pi, np.pi)))
 
 
+def _between(rng: np.random.Generator, start: float, end: float) -> float:
+    return float(rng.uniform(min(start, end), max(start, end)))
+
+
 def _people(draft: Draft, s0: float, s1: float, d0: float, d1: float, count: int,
             standing: float = .3) -> None:
     """People at random places of a rectangle."""
-    from aqr_perception.simulation.motion import Profile
     rng = draft.rng
     for _ in range(count):
         walks = rng.random() > standing

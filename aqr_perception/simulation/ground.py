@@ -99,7 +99,8 @@ class SurfacePainter:
         return SurfacePainter(roadmap, np.zeros(shape, np.uint8))
 
     def rectangle(self, s0: float, s1: float, d0: float, d1: float, surface: Surface) -> None:
-        """Cover s0..s1 × d0..d1."""
+        """Cover s0..s1 × d0..d1; d0 and d1 in either order."""
+        d0, d1 = min(d0, d1), max(d0, d1)
         rows, columns = self.surface.shape
         r0, r1 = (np.clip(round((d + self.roadmap.reach) * RESOLUTION), 0, rows) for d in (d0, d1))
         c0, c1 = (np.clip(round((s - self.roadmap.start) * RESOLUTION), 0, columns)
@@ -212,10 +213,10 @@ def finish(painter: SurfacePainter, rng: np.random.Generator, wet: float) -> Gro
     asphalt = palette.rgb(rng.uniform(48, 130)) * (1 + rng.normal(0, .02, 3))
     colors = np.stack([
         asphalt, asphalt * rng.uniform(.6, 1.25), palette.rgb(rng.uniform(180, 235)),
-        palette.rgb(215, 165, 40), palette.varied(rng, palette.rgb(150, 145, 138), .2),
+        palette.rgb(215, 165, 40), palette.varied(rng, palette.rgb(132, 128, 122), .2),
         _grass(rng), palette.varied(
             rng, palette.rgb(140, 115, 85), .2),
-        palette.varied(rng, palette.rgb(165, 162, 155), .15), palette.varied(
+        palette.varied(rng, palette.rgb(142, 140, 134), .15), palette.varied(
             rng, palette.rgb(140, 85, 70), .2), palette.rgb(150, 50, 45)])
     colors = np.clip(colors * (1 - .45 * wet), .004, .9)
     reflectivity = np.array([10, 9, 55, 45, 26, 24, 18, 26, 20, 24], np.float64)

@@ -9,7 +9,7 @@ from aqr_perception.simulation.draft import Draft
 from aqr_perception.simulation.motion import Motion, Profile
 from aqr_perception.simulation.roadmap import KERB_HEIGHT, Lane
 
-_LANE_KINDS = (("car", .56), ("truck", .10), ("bus", .08), ("trailer", .09), ("motorcycle", .07),
+_LANE_KINDS = (("car", .52), ("truck", .10), ("bus", .10), ("trailer", .11), ("motorcycle", .07),
                ("bicycle", .07), ("construction_vehicle", .03))
 _PARKED_KINDS = (("car", .76), ("truck", .09), ("motorcycle", .04), ("bicycle", .02),
                  ("trailer", .04), ("bus", .03), ("construction_vehicle", .02))
