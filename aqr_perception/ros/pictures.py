@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import re
-import struct
 from types import SimpleNamespace
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from aqr_perception.recordings.image_file import decode_image
 
 MAX_PIXELS = 64_000_000
 """Largest picture that is decoded: above any camera on a car, below what would fill the memory."""
@@ -78,49 +79,10 @@ def _encoding_layout(encoding: str) -> tuple[int, int]:
 
 
 def _pixels_from_compressed(message: Any) -> NDArray[np.uint8]:
-    data = np.frombuffer(memoryview(message.data), dtype=np.uint8)
-    kind, width, height = compressed_size(data)
-    _check_pixel_count(width, height)
-    if kind == "JPEG" and b"\xff\xd9" not in data[-4096:].tobytes():
-        raise ValueError(f"the JPEG image ({len(data)} bytes) is cut off: it has no end marker")
     try:
-        # The camera's pixels, as calibrated: a rotation noted in EXIF is not applied.
-        pixels = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-    except cv2.error as error:
-        raise ValueError(f"the {kind} image does not decode: {error}") from None
-    if pixels is None:
-        raise ValueError(f"the {kind} image ({len(data)} bytes) does not decode: it is damaged")
-    return np.asarray(pixels, dtype=np.uint8)
-
-
-def compressed_size(data: NDArray[np.uint8]) -> tuple[str, int, int]:
-    """Read kind, width and height from the head of a JPEG or PNG file, without decoding it.
-
-    Raises:
-        ValueError: It is neither, or its head is damaged.
-    """
-    head = data[:1 << 20].tobytes()  # metadata blocks stand before a JPEG's size
-    if head[:8] == b"\x89PNG\r\n\x1a\n" and head[12:16] == b"IHDR" and len(head) >= 24:
-        return ("PNG", *struct.unpack(">II", head[16:24]))
-    if head[:2] == b"\xff\xd8":
-        return ("JPEG", *_jpeg_size(head))
-    raise ValueError(f"the compressed image begins with {head[:8].hex(' ') or 'nothing'}; "
-                     "expected JPEG or PNG")
-
-
-def _jpeg_size(head: bytes) -> tuple[int, int]:
-    """Walk the segments to the frame header (ITU-T T.81, B.1 and B.2.2)."""
-    position = 2
-    while position + 9 <= len(head) and head[position] == 0xFF:
-        marker = head[position + 1]
-        if marker == 0xFF:  # fill byte
-            position += 1
-        elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            height, width = struct.unpack(">HH", head[position + 5:position + 9])
-            return width, height
-        else:
-            position += 2 + struct.unpack(">H", head[position + 2:position + 4])[0]
-    raise ValueError("the JPEG image has no frame header: it is damaged or cut off")
+        return decode_image(bytes(memoryview(message.data)))
+    except ValueError as error:
+        raise ValueError(f"the compressed image {error}") from None
 
 
 def _check_pixel_count(width: int, height: int) -> None:

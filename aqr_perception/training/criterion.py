@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from aqr_perception.model.aqr.output import AqrOutput, Contrast, GateLabels, GateLogits
+from aqr_perception.model.box_coder import encode_boxes
 from aqr_perception.training.denoising import DenoisingQueries
 from aqr_perception.training.distributed import normalisers
 from aqr_perception.training.losses import focal_loss, masked_bce
 from aqr_perception.training.matcher import CODE_WEIGHTS, Matches, MatchingCost, match
-from aqr_perception.training.targets import BACKGROUND, Targets, encode_boxes
+from aqr_perception.training.targets import BACKGROUND, Targets
 from aqr_perception.types import DetectorOutput
 
 EPSILON = torch.finfo(torch.float32).eps

@@ -1,4 +1,4 @@
-"""What the network is to find in a frame, and the ten numbers in which CMT states a box."""
+"""What the network is to find in a frame."""
 
 from __future__ import annotations
 
@@ -37,25 +37,3 @@ class Targets:
     def to(self, device: torch.device) -> Targets:
         """The same on another device."""
         return Targets(self.boxes.to(device), self.labels.to(device))
-
-
-def encode_boxes(boxes: Tensor) -> Tensor:
-    """State boxes as the head predicts them.
-
-    Args:
-        boxes: (..., 9) or (..., 7) without velocity: x, y, z, l, w, h, yaw, vx, vy.
-
-    Returns:
-        (..., 10) or (..., 8): x, y, log l, log w, z, log h, sin yaw, cos yaw, vx, vy.
-    """
-    x, y, z, length, width, height, yaw = boxes[..., :7].unbind(-1)
-    code = torch.stack([x, y, length.log(), width.log(), z, height.log(), yaw.sin(), yaw.cos()], -1)
-    return torch.cat([code, boxes[..., 7:]], dim=-1)
-
-
-def decode_boxes(code: Tensor) -> Tensor:
-    """Undo `encode_boxes`; sine and cosine need not have unit length."""
-    x, y, length, width, z, height, sine, cosine = code[..., :8].unbind(-1)
-    boxes = torch.stack([x, y, z, length.exp(), width.exp(), height.exp(),
-                         torch.atan2(sine, cosine)], dim=-1)
-    return torch.cat([boxes, code[..., 8:]], dim=-1)

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aqr_perception.ros.pictures import compressed_size, pixels_from_message
+from aqr_perception.recordings.image_file import image_size
+from aqr_perception.ros.pictures import pixels_from_message
 
 RNG = np.random.default_rng(3)
 BGR = RNG.integers(0, 256, (6, 8, 3), dtype=np.uint8)
@@ -131,7 +132,7 @@ def test_other_png_kinds_become_bgr8(pixels):
 @pytest.mark.parametrize("shape", [(1, 1), (3, 700), (900, 16)])
 def test_the_size_is_read_from_the_head(extension, shape):
     message = compressed(np.zeros((*shape, 3), np.uint8), extension)
-    kind, width, height = compressed_size(np.frombuffer(message.data, np.uint8))
+    kind, width, height = image_size(bytes(message.data))
     assert (height, width) == shape
     assert kind == {".jpg": "JPEG", ".png": "PNG"}[extension]
 

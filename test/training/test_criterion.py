@@ -12,6 +12,7 @@ from test_matcher import golden_targets
 
 from aqr_perception.model.aqr.monitor import AqrReport
 from aqr_perception.model.aqr.output import AqrOutput, Contrast, GateLabels, GateLogits
+from aqr_perception.model.box_coder import encode_boxes
 from aqr_perception.training.criterion import (
     TEMPERATURE,
     Criterion,
@@ -21,7 +22,7 @@ from aqr_perception.training.criterion import (
 )
 from aqr_perception.training.denoising import DenoisingConfig, make_denoising
 from aqr_perception.training.losses import focal_loss
-from aqr_perception.training.targets import BACKGROUND, Targets, encode_boxes
+from aqr_perception.training.targets import BACKGROUND, Targets
 from aqr_perception.types import DetectorOutput
 
 RANGE = torch.tensor([-54.0, -54.0, -5.0, 54.0, 54.0, 3.0])

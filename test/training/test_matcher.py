@@ -7,9 +7,10 @@ import pytest
 import torch
 from golden import Golden
 
+from aqr_perception.model.box_coder import encode_boxes
 from aqr_perception.training.criterion import match_batch
 from aqr_perception.training.matcher import box_cost, focal_cost, match
-from aqr_perception.training.targets import Targets, encode_boxes
+from aqr_perception.training.targets import Targets
 
 
 def golden_targets(golden: Golden, dtype=torch.float64) -> list[Targets]:

@@ -8,7 +8,8 @@ from golden import Golden
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aqr_perception.training.targets import Targets, decode_boxes, encode_boxes
+from aqr_perception.model.box_coder import decode_boxes, encode_boxes
+from aqr_perception.training.targets import Targets
 
 
 def test_encodes_a_box_by_hand():
