@@ -134,9 +134,10 @@ class DecoderConfig:
             learned to. Without a LiDAR all do.
         refine: Each layer starts from the centre that the one before it predicted; CMT's
             reference points stay where they are.
-        plain_boxes: The head's ``height`` and ``dim`` hold what their names say, and centres are
-            metres from the reference point, at first exactly there. In CMT's files neither is so,
-            see `Head`.
+        plain_boxes: The head's ``height`` and ``dim`` hold what their names say; in CMT's files
+            they do not, see `Head`.
+        metric_offsets: The head says how many metres the centre lies off the reference point, at
+            first none; CMT adds to the logit of its place in the range.
         dropout: On the outputs of attention and on the weights of self-attention, in training.
         absence: How a missing sensor looks: ``left_out`` (no tokens) or ``zeros`` (black pixels
             and one point at the origin, as published CMT checkpoints know it).
@@ -154,6 +155,7 @@ class DecoderConfig:
     placed: int = 0
     refine: bool = False
     plain_boxes: bool = False
+    metric_offsets: bool = False
     dropout: float = 0.1
     absence: str = "left_out"
 
@@ -219,7 +221,7 @@ def tiny() -> DetectorConfig:
                           intensity_scale=1.0),
         decoder=DecoderConfig(channels=96, heads=4, layers=3, feedforward=192, queries=200,
                               head_channels=32, position="fourier", heat=True, placed=100,
-                              refine=True, plain_boxes=True, dropout=0.0),
+                              refine=True, plain_boxes=True, metric_offsets=True, dropout=0.0),
         aqr=AqrConfig(mode="off"))
 
 

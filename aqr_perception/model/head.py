@@ -68,7 +68,7 @@ class Head(nn.Module):
             assert isinstance(branch, Branch)
             if name == "cls_logits":
                 nn.init.constant_(branch.out_bias, CLASS_PRIOR)
-            elif decoder.plain_boxes:
+            elif decoder.metric_offsets:
                 nn.init.zeros_(branch.out_weight)
 
     def forward(self, states: Tensor, reference_points: Tensor, first: int = 0
@@ -93,12 +93,13 @@ class Head(nn.Module):
                for name, branch in self.branches.items()}
         low, high = range_limits(self.config, reference_points)
         offset = torch.cat([raw["center"], raw["height"]], dim=-1)
-        if self.config.decoder.plain_boxes:
+        if self.config.decoder.metric_offsets:
             center = reference_points * (high - low) + low + offset
-            place_and_size = torch.cat([center, raw["dim"]], dim=-1)[..., PLAIN_ORDER]
         else:
-            bounded = (offset + inverse_sigmoid(reference_points)).sigmoid() * (high - low) + low
-            place_and_size = torch.cat([bounded, raw["dim"]], dim=-1)
+            center = (offset + inverse_sigmoid(reference_points)).sigmoid() * (high - low) + low
+        place_and_size = torch.cat([center, raw["dim"]], dim=-1)
+        if self.config.decoder.plain_boxes:
+            place_and_size = place_and_size[..., PLAIN_ORDER]
         return raw["cls_logits"], torch.cat([place_and_size, raw["rot"], raw["vel"]], dim=-1)
 
 
