@@ -7,7 +7,9 @@ of being averaged, weights below 0.01 do not count, weights of the bird's-eye vi
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -47,7 +49,7 @@ def render_bev(config: RendererConfig, weights: Tensor, cells: Tensor, height: i
     elif config.method == "bilinear":
         rendered = _bilinear_sum(weights, cells, height, width)
     else:
-        rendered = _whole_cells(config, weights, cells[:, None], None, height, width, kernel)[:, 0]
+        rendered = _whole_cells(config, weights, cells.long(), (1, height, width), kernel)[:, 0]
     return _finish(rendered, config, clamp)
 
 
@@ -72,10 +74,7 @@ def render_cameras(config: RendererConfig, weights: Tensor, places: Tensor, view
     """
     if config.method in ("bilinear", "distance_weighted"):
         return weights.new_zeros(len(weights), views, height, width)
-    view = torch.arange(views, device=places.device)
-    seen = places[:, None, :, 0] == view[:, None]
-    cells = places[:, None, :, 1:].expand(-1, views, -1, -1)
-    rendered = _whole_cells(config, weights, cells, seen, height, width, kernel)
+    rendered = _whole_cells(config, weights, places.long(), (views, height, width), kernel)
     return _finish(rendered, config, clamp)
 
 
@@ -84,35 +83,42 @@ def _finish(rendered: Tensor, config: RendererConfig, clamp: bool) -> Tensor:
     return rendered.clamp(0, config.max_weight_clamp) if clamp else rendered
 
 
-def _whole_cells(config: RendererConfig, weights: Tensor, cells: Tensor, seen: Tensor | None,
-                 height: int, width: int, kernel: Tensor | None) -> Tensor:
-    """``gaussian`` and ``direct``: weights (B, Q) at cells (B, M, Q, 2) → (B, M, H, W)."""
-    cells = cells.long()
-    inside = ((cells >= 0).all(-1) & (cells[..., 0] < height) & (cells[..., 1] < width)
-              & (weights[:, None] >= THRESHOLD))
-    if seen is not None:
-        inside = inside & seen
-    index = (cells[..., 0] * width + cells[..., 1]).where(inside, torch.zeros_like(cells[..., 0]))
-    counted = weights[:, None] * inside
-    flat = weights.new_zeros(*cells.shape[:2], height * width)
+def _whole_cells(config: RendererConfig, weights: Tensor, places: Tensor,
+                 shape: tuple[int, int, int], kernel: Tensor | None) -> Tensor:
+    """``gaussian`` and ``direct``: weights (B, Q) at (B, Q, 2 or 3) whole cells → (B, *shape).
+
+    Places are row and column, the view before them where there are several maps.
+    """
+    height, width = shape[1:]
+    row, column = places[..., -2], places[..., -1]
+    inside = ((row >= 0) & (row < height) & (column >= 0) & (column < width)
+              & (weights >= THRESHOLD))
+    index = row * width + column
+    if places.shape[-1] == 3:
+        index = index + places[..., 0] * (height * width)
+    counted, index = weights * inside, index * inside
+    flat = weights.new_zeros(len(weights), math.prod(shape))
     if config.method == "direct":
-        return flat.scatter_reduce(2, index, counted, "amax").unflatten(2, (height, width))
-    impulses = flat.scatter_add(2, index, counted).unflatten(2, (height, width))
+        return flat.scatter_reduce(1, index, counted, "amax").unflatten(1, shape)
+    impulses = flat.scatter_add(1, index, counted).unflatten(1, shape)
     if kernel is not None:
-        flat_maps = impulses.flatten(0, 1)[:, None]
-        spread = F.conv2d(flat_maps, kernel[None, None].to(weights), padding=len(kernel) // 2)
+        spread = F.conv2d(impulses.flatten(0, 1)[:, None], kernel[None, None].to(weights),
+                          padding=len(kernel) // 2)
         return spread[:, 0].unflatten(0, impulses.shape[:2])
-    rows = summed_gaussian_band(height, config.gaussian_sigma, weights)
-    return rows @ impulses @ summed_gaussian_band(width, config.gaussian_sigma, weights)
+    rows, columns = (summed_gaussian_band(length, config.gaussian_sigma, weights.dtype,
+                                          weights.device) for length in (height, width))
+    return rows @ impulses @ columns
 
 
-def summed_gaussian_band(length: int, sigma: float, like: Tensor) -> Tensor:
+@lru_cache(maxsize=32)
+def summed_gaussian_band(length: int, sigma: float, dtype: torch.dtype, device: torch.device
+                         ) -> Tensor:
     """(length, length) matrix that convolves with the published kernel along one axis.
 
     The kernel has int(6σ + 1) taps, one more where that is even, and sum 1.
     """
     reach = int(6 * sigma + 1) // 2
-    taps = torch.arange(reach + 1, device=like.device, dtype=like.dtype)
+    taps = torch.arange(reach + 1, device=device, dtype=dtype)
     kernel = torch.exp(-taps ** 2 / (2 * sigma ** 2))
     kernel = kernel / (2 * kernel.sum() - 1)
     return toeplitz(F.pad(kernel, (0, max(length - reach - 1, 0)))[:length])
