@@ -36,6 +36,7 @@ POINT_GRID = 256.0
 JPEG_QUALITY = 95
 LARGEST_IMAGE = 8192
 LARGEST_CLOUD = 4_000_000
+_INTENSITIES = (np.arange(256) / 255).astype(np.float32)
 _NAME = re.compile(r"drive-(\d+)\.safetensors")
 
 Frame = tuple[SensorFrame, Annotations]
@@ -155,7 +156,8 @@ class DriveFile:
             key = f"{prefix}image.{k}"
             images.append(_unpack_image(name, file.get_tensor(key), int(stamps[2 + k]), lenses[k],
                                         poses[1 + k]) if key in keys else None)
-        lidar = _unpack_cloud(file, prefix, int(stamps[1])) if prefix + "xyz" in keys else None
+        lidar = (_unpack_cloud(file, prefix, prefix + "dt" in keys, int(stamps[1]))
+                 if prefix + "xyz" in keys else None)
         fixed = poses[0] if np.isfinite(poses[0]).all() else None
         frame = SensorFrame(int(stamps[0]), self.frame_id, lidar, tuple(images), self.camera_names,
                             fixed)
@@ -258,15 +260,14 @@ def _pack_cloud(points: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
     return out
 
 
-def _unpack_cloud(file: Any, prefix: str, stamp_ns: int) -> LidarCloud:
+def _unpack_cloud(file: Any, prefix: str, has_ages: bool, stamp_ns: int) -> LidarCloud:
     xyz = file.get_tensor(prefix + "xyz")
     if len(xyz) > LARGEST_CLOUD:
         raise TypeError(f"{len(xyz)} points")
     points = np.empty((len(xyz), 5), np.float32)
     np.multiply(xyz, np.float32(1 / POINT_GRID), out=points[:, :3])
-    np.multiply(file.get_tensor(prefix + "intensity"), np.float32(1 / 255), out=points[:, 3])
-    if prefix + "dt" in set(file.keys()):
-        points[:, 4] = file.get_tensor(prefix + "dt")
+    points[:, 3] = _INTENSITIES[file.get_tensor(prefix + "intensity")]
+    points[:, 4] = file.get_tensor(prefix + "dt") if has_ages else 0
     return LidarCloud(stamp_ns, points)
 
 
