@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from aqr_perception.model import by_sensor
 from aqr_perception.model.aqr.window import WindowBias, attend
 
 EXCLUDED = -1e4
@@ -28,10 +29,13 @@ class Columns:
     Attributes:
         queries: (B, Q, N), or (B, heads, Q, N) where heads differ.
         keys: (B, T, N).
+        part: What it says: ``sensor`` (keys are one-hot sensors), ``token`` (queries are ones), or
+            anything else.
     """
 
     queries: Tensor
     keys: Tensor
+    part: str = "other"
 
 
 @dataclass(frozen=True)
@@ -44,12 +48,18 @@ class Bias:
         groups: (B, T, S) one-hot group of each token, to measure each group's share of the
             attention, or None. It rides in value columns that the bias pads anyway.
         kernel: Precision of the fused kernel, where it is not that of the queries.
+        runs: Sensor and number of its tokens, in the tokens' order; None where they are mixed.
     """
 
     columns: tuple[Columns, ...] = ()
     window: WindowBias | None = None
     groups: Tensor | None = None
     kernel: torch.dtype | None = None
+    runs: tuple[tuple[int, int], ...] | None = None
+
+    def of(self, part: str) -> Columns | None:
+        """The columns that say a part, or None."""
+        return next((columns for columns in self.columns if columns.part == part), None)
 
 
 NO_BIAS = Bias()
@@ -104,6 +114,10 @@ class Attention(nn.Module):
         """
         q, k, v = self._project(queries, keys, values)
         width, scale = q.shape[-1], None
+        mass: Tensor | None
+        if _by_sensor(q, bias):
+            attended, mass = self._sensor_by_sensor(q, k, v, bias)
+            return self.out(attended[..., :width].transpose(1, 2).flatten(2)), mass
         if bias.columns or bias.window is not None:
             q, k, v = _appended(q / math.sqrt(width), k, v, bias)
             scale = 1.0
@@ -119,6 +133,20 @@ class Attention(nn.Module):
             mass = attended[..., width:width + bias.groups.shape[-1]].detach().float().mean(dim=1)
         return self.out(attended[..., :width].transpose(1, 2).flatten(2)), mass
 
+    @staticmethod
+    def _sensor_by_sensor(q: Tensor, k: Tensor, v: Tensor, bias: Bias) -> tuple[Tensor, Tensor]:
+        """The same without columns for what is said of sensors and tokens."""
+        assert bias.runs is not None
+        assert bias.groups is not None
+        per_sensor, per_token = bias.of("sensor"), bias.of("token")
+        others = tuple(columns for columns in bias.columns if columns.part == "other")
+        q = q / math.sqrt(q.shape[-1])
+        if others:
+            q, k, v = _appended(q, k, v, Bias(others))
+        return by_sensor.attend(
+            q, k, v, bias.runs, None if per_sensor is None else per_sensor.queries,
+            None if per_token is None else per_token.keys[..., 0], bias.groups.shape[-1])
+
     def _project(self, queries: Tensor, keys: Tensor, values: Tensor
                  ) -> tuple[Tensor, Tensor, Tensor]:
         """Each (B, N, C) → (B, heads, N, C / heads)."""
@@ -127,6 +155,12 @@ class Attention(nn.Module):
         q, k, v = (F.linear(x, weight, bias).unflatten(-1, (self.heads, -1)).transpose(1, 2)
                    for x, weight, bias in zip((queries, keys, values), weights, biases))
         return q, k, v
+
+
+def _by_sensor(q: Tensor, bias: Bias) -> bool:
+    """Whether attention is to run sensor by sensor: cheaper where it can."""
+    return (bool(bias.runs) and bias.groups is not None and bool(bias.columns)
+            and bias.window is None and bias.kernel is None and by_sensor.available(q))
 
 
 def _appended(q: Tensor, k: Tensor, v: Tensor, bias: Bias) -> tuple[Tensor, Tensor, Tensor]:

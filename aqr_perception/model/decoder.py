@@ -138,7 +138,7 @@ class Decoder(nn.Module):
         for number, layer in enumerate(self.layers):
             attended, routing = router.route(number, target, trace.references, state)
             bias = routing_bias(routing, gain_bias, memory.present.shape[1], target)
-            bias = replace(bias, kernel=kernel)
+            bias = replace(bias, kernel=kernel, runs=memory.runs)
             if self.locality is not None and places is not None:
                 near = self.locality.columns(number, trace.references, cameras, places)
                 bias = replace(bias, columns=(*bias.columns, near))
@@ -225,13 +225,13 @@ def routing_bias(routing: Routing | None, gain_bias: Tensor | None, sensors: int
         window = routing.window
         groups = F.one_hot(routing.token_sensor, sensors).to(like.dtype).expand(len(like), -1, -1)
         if routing.query_bias is not None:
-            columns.append(Columns(routing.query_bias, groups))
+            columns.append(Columns(routing.query_bias, groups, "sensor"))
         if routing.token_bias is not None:
             token_bias = routing.token_bias if gain_bias is None else (
                 (routing.token_bias + gain_bias).clamp(min=EXCLUDED))
     if token_bias is not None:
         ones = like.new_ones(()).expand(*like.shape[:2], 1)
-        columns.append(Columns(ones, token_bias[..., None]))
+        columns.append(Columns(ones, token_bias[..., None], "token"))
     return Bias(tuple(columns), window, groups)
 
 
@@ -243,7 +243,7 @@ def chosen_tokens(memory: Memory) -> tuple[Tensor, Tensor]:
 
 def chosen_bias(memory: Memory, bias: Bias) -> Bias:
     """The bias of those tokens."""
-    columns = tuple(Columns(one.queries, _chosen(one.keys, memory.chosen)) for one in bias.columns)
+    columns = tuple(replace(one, keys=_chosen(one.keys, memory.chosen)) for one in bias.columns)
     groups = None if bias.groups is None else _chosen(bias.groups, memory.chosen)
     window = bias.window
     if window is not None and memory.chosen is not None:

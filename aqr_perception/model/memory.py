@@ -63,7 +63,7 @@ class Memory:
         views: The rig's cameras that have tokens, in order.
         image_shape: Rows and columns of each camera's map; (0, 0) if no camera has tokens.
         chosen: (B, K) int64 the tokens that attention reads, the others hold nothing of use;
-            None: it reads all.
+            None: it reads all. Cells of the bird's-eye view come first, then all image tokens.
     """
 
     tokens: Tensor
@@ -80,6 +80,15 @@ class Memory:
         """(B, H, W, C) view of the LiDAR's tokens; H = W = 0 where it has none."""
         height, width = self.bev_shape
         return self.tokens[:, :height * width].unflatten(1, (height, width))
+
+    @property
+    def runs(self) -> tuple[tuple[int, int], ...]:
+        """Each sensor that has tokens, and how many of them attention reads, in their order."""
+        pictures = self.image_shape[0] * self.image_shape[1]
+        read = self.tokens.shape[1] if self.chosen is None else self.chosen.shape[1]
+        cells = read - len(self.views) * pictures
+        bev = ((0, cells),) if cells else ()
+        return (*bev, *((1 + view, pictures) for view in self.views))
 
     @property
     def images(self) -> Tensor:

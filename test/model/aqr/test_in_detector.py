@@ -216,6 +216,23 @@ def test_the_report_says_where_the_attention_went(aqr):
     assert (mass[present] > 0).all()
 
 
+@each_mode
+@pytest.mark.parametrize("tokens", [0, 200])
+@pytest.mark.parametrize("position", ["cmt", "fourier"])
+def test_running_sensor_by_sensor_changes_nothing(aqr, tokens, position):
+    made = detector(aqr, trained=True, max_tokens=tokens, position=position).double()
+    frames = batch(present=torch.tensor([[1, 1, 0, 1], [0, 1, 1, 1]], dtype=torch.bool),
+                   gains=torch.tensor([[1.0, 2.0, 1.0, 0.5], [1.0, 1.0, 1.0, 1.0]]))
+    frames = replace(frames, **{name: value.double() for name, value in vars(frames).items()
+                                if value.is_floating_point()})
+    columns = made(frames)
+    with torch.inference_mode():
+        by_sensor = made(frames)
+    close(columns, by_sensor, 1e-9)
+    torch.testing.assert_close(columns.aqr.report.mass, by_sensor.aqr.report.mass, rtol=0,
+                               atol=1e-6, check_dtype=False)
+
+
 @pytest.mark.parametrize("aqr", [TRAINABLE["gate"], TRAINABLE["weight_map"],
                                  TRAINABLE["attention_bias"]])
 def test_runs_in_half_precision(aqr):
