@@ -30,12 +30,13 @@ from aqr_perception.types import (
     SensorFrame,
 )
 
-FORMAT = "aqr_perception drive 1"
+FORMAT = "aqr_perception drive 2"
 POINT_GRID = 256.0
 """Steps a metre that coordinates are stored in; they reach ±127.99 m."""
 JPEG_QUALITY = 95
 LARGEST_IMAGE = 8192
 LARGEST_CLOUD = 4_000_000
+_HEADER = "drive"
 _INTENSITIES = (np.arange(256) / 255).astype(np.float32)
 _NAME = re.compile(r"drive-(\d+)\.safetensors")
 
@@ -76,11 +77,11 @@ def write_drive(path: str | Path, frames: Iterable[Frame], info: Mapping[str, An
         count += 1
     if names is None:
         raise ValueError(f"{path}: a drive without a frame cannot be written")
-    header = {"format": FORMAT, "frames": str(count), "cameras": json.dumps(names),
-              "frame_id": frame_id, "classes": json.dumps(CLASS_NAMES),
-              "info": json.dumps(dict(info or {}), sort_keys=True)}
+    header = {"format": FORMAT, "frames": count, "cameras": names, "frame_id": frame_id,
+              "classes": CLASS_NAMES, "info": dict(info or {})}
     partial = path.with_suffix(".partial")
-    save_file(tensors, partial, metadata=header)
+    # One entry only: safetensors writes several in an order that differs from run to run.
+    save_file(tensors, partial, metadata={_HEADER: json.dumps(header, sort_keys=True)})
     partial.replace(path)
     return count
 
@@ -115,18 +116,19 @@ class DriveFile:
         path.stat()
         try:
             with safe_open(path, framework="numpy") as file:
-                header = file.metadata() or {}
+                text = (file.metadata() or {}).get(_HEADER, "{}")
         except SafetensorError as error:
             raise ValueError(f"{path}: is no safetensors file ({error}); write it again with "
                              "'simulate'") from None
         try:
-            if header["format"] != FORMAT or json.loads(header["classes"]) != list(CLASS_NAMES):
+            header = json.loads(text)
+            if header["format"] != FORMAT or header["classes"] != list(CLASS_NAMES):
                 raise ValueError
-            return DriveFile(path, int(header["frames"]), tuple(json.loads(header["cameras"])),
-                             header["frame_id"], json.loads(header["info"]))
-        except (KeyError, ValueError):
-            raise ValueError(f"{path}: is of format {header.get('format', 'unknown')!r}; expected "
-                             f"{FORMAT!r}: write it again with 'simulate'") from None
+            return DriveFile(path, int(header["frames"]), tuple(map(str, header["cameras"])),
+                             str(header["frame_id"]), dict(header["info"]))
+        except (KeyError, TypeError, ValueError):
+            raise ValueError(f"{path}: is no drive of format {FORMAT!r}; write it again with "
+                             "'simulate'") from None
 
     def __len__(self) -> int:
         return self.frames

@@ -16,6 +16,8 @@ Points = NDArray[np.float32]
 OWN_BODY = 2.5
 """[m]"""
 BEAMS = 32
+LOWEST, HIGHEST = np.radians(-30.67), np.radians(10.67)
+"""Elevations of the outermost lasers of nuScenes' LiDAR [rad]; another one's are cut likewise."""
 
 
 def without_sector(points: Points, start: float, width: float) -> Points:
@@ -28,24 +30,16 @@ def without_sector(points: Points, start: float, width: float) -> Points:
 def fewer_beams(points: Points, keep: int) -> Points:
     """Only ``keep`` of 32 beams, evenly spread, the second from below first.
 
-    A cloud does not say which laser a point is of; beams are told apart by elevation, in equal
-    steps over the elevations that occur.
+    A cloud does not say which laser a point is of; they are told apart by elevation.
     """
-    own = _own(points)
-    beam = beams_of(points[~own])
-    kept = own.copy()
-    kept[~own] = (beam - 1) % (BEAMS // keep) == 0
-    return points[kept]
+    return points[_own(points) | ((beams_of(points) - 1) % (BEAMS // keep) == 0)]
 
 
 def beams_of(points: Points) -> NDArray[np.int64]:
     """(N,) beam of each point, 0 the lowest, by elevation."""
     elevation = np.arctan2(points[:, 2], np.hypot(points[:, 0], points[:, 1]))
-    if not len(elevation):
-        return np.zeros(0, np.int64)
-    low, high = np.quantile(elevation, [.002, .998])
-    step = max(float(high - low), 1e-6) / (BEAMS - 1)
-    return np.clip(np.round((elevation - low) / step), 0, BEAMS - 1).astype(np.int64)
+    step = (HIGHEST - LOWEST) / (BEAMS - 1)
+    return np.clip(np.round((elevation - LOWEST) / step), 0, BEAMS - 1).astype(np.int64)
 
 
 def fewer_points(points: Points, share: float, rng: np.random.Generator) -> Points:
@@ -60,7 +54,8 @@ def without_objects(points: Points, boxes: Boxes3D) -> Points:
 
 def picked_places(points: Points, count: int, rng: np.random.Generator) -> Boxes3D:
     """Upright boxes around a few things in the cloud, where nobody has annotated any."""
-    high = points[(points[:, 2] > np.median(points[:, 2]) + .4) & ~_own(points)]
+    middle = np.median(points[:, 2]) if len(points) else 0.0
+    high = points[(points[:, 2] > middle + .4) & ~_own(points)]
     if not len(high):
         return Boxes3D.empty()
     center = high[rng.choice(len(high), min(count, len(high)), replace=False), :3]

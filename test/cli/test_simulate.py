@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from aqr_perception.cli.main import main
+from aqr_perception.recordings.frame_directory import read_frame
+from aqr_perception.simulation.cache import DriveFolder
+
+SMALL = ["--size", "64x32", "--workers", "1"]
+
+
+def test_drives_are_written_once_and_go_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    out = tmp_path / "drives"
+    command = ["simulate", str(out), "--frames", "2", "--seed", "3", *SMALL]
+    assert main([*command, "--drives", "1"]) == 0
+    first = (out / "drive-0000003.safetensors").read_bytes()
+    stamp = (out / "drive-0000003.safetensors").stat().st_mtime_ns
+    assert main([*command, "--drives", "2", "--statistics"]) == 0
+    assert (out / "drive-0000003.safetensors").stat().st_mtime_ns == stamp
+    assert len(DriveFolder(out)) == 4
+    assert "> 25 m" in capsys.readouterr().out
+    (out / "drive-0000003.safetensors").unlink()
+    assert main([*command, "--drives", "2", "--workers", "2"]) == 0
+    assert (out / "drive-0000003.safetensors").read_bytes() == first  # the same bytes again
+    assert main(["simulate", str(out), "--frames", "3", "--seed", "3", *SMALL]) == 2
+    assert "remove it, or choose another folder" in capsys.readouterr().err
+
+
+def test_frame_directories_read_as_recordings_do(tmp_path: Path):
+    sheet = tmp_path / "sheet.png"
+    assert main(["simulate", str(tmp_path), "--format", "frames", "--frames", "1", "--image",
+                 str(sheet), *SMALL]) == 0
+    frame = read_frame(tmp_path / "drive-0000000" / "frame_0000")
+    assert frame.present.all()
+    assert frame.lidar is not None
+    assert frame.lidar.points.shape == (34688, 5)
+    assert 0 < frame.lidar.points[:, 3].max() <= 1
+    picture = cv2.imread(str(sheet))
+    assert picture is not None
+    assert picture.shape == (64, 192, 3)
+    assert np.ptp(picture) > 100
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    ([], "nothing to do"),
+    (["x", "--size", "big"], "--size is 'big'"),
+    (["x", "--size", "8x8"], "expected 16 to 4096"),
+    (["x", "--frames", "0"], "--frames is 0"),
+    (["x", "--rate", "0"], "rate is 0.0 Hz"),
+    (["x", "--seed", "1000000"], "kept for validation"),
+    (["x", "--rig", "no.json"], "no.json: No such file"),
+])
+def test_what_does_not_fit_is_said_in_one_line(arguments: list[str], message: str,
+                                               capsys: pytest.CaptureFixture[str]):
+    assert main(["simulate", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
