@@ -75,6 +75,19 @@ def colcon_build(folder: Path, interrupted: bool, *options: str) -> None:
         MAKEFLAGS=f"-j{jobs}", CMAKE_BUILD_PARALLEL_LEVEL=jobs)
 
 
+def build_own_package(interrupted: bool) -> None:
+    """Build the package itself, linked to its sources.
+
+    setuptools puts a path with a space in quotes after "#!", which no kernel understands; a line of
+    shell, which Python takes for a string, does.
+    """
+    colcon_build(REPOSITORY, interrupted, "--symlink-install")
+    for script in (PREFIX / "lib" / OWN_PACKAGE).iterdir():
+        first, _, rest = script.read_text().partition("\n")
+        if first.startswith('#!"'):
+            script.write_text(f"#!/bin/sh\n'''exec' {first[2:]} \"$0\" \"$@\"\n' '''\n{rest}")
+
+
 def environment_text(outside: Outside) -> str:
     """What a shell (sh, bash, zsh) sources to use all of it; the scripts do."""
     version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
