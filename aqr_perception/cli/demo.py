@@ -106,15 +106,16 @@ def _through_dds(args: argparse.Namespace, source: Path, frames: int) -> list[Re
     try:
         with Recorder(DETECTIONS_TOPIC, points_topic()) as recorder, \
                 _process("node", args.out, *config, *weights, "--param",
-                         "score_threshold:=0.02") as node, \
-                _process("play", args.out, str(source), "--rate", str(args.rate),
-                         "--wait-for-subscribers", str(START_SECONDS)) as player:
-            while player.poll() is None and node.poll() is None:
-                recorder.spin(0.2)
+                         "score_threshold:=0.02") as node:
+            if not recorder.wait_for_detector(START_SECONDS, lambda: node.poll() is not None):
+                raise ValueError(f"the node did not come up: {_last_line(args.out, 'node')}")
+            with _process("play", args.out, str(source), "--rate", str(args.rate),
+                          "--wait-for-subscribers", str(START_SECONDS)) as player:
+                while player.poll() is None and node.poll() is None:
+                    recorder.spin(0.2)
             if player.returncode or node.poll() is not None:
                 name = "play" if player.returncode else "node"
-                tail = (args.out / f"{name}.log").read_text(errors="replace").strip()
-                raise ValueError(f"{name} ended early: {tail.splitlines()[-1] if tail else ''}")
+                raise ValueError(f"{name} ended early: {_last_line(args.out, name)}")
             waited = 0.0
             while len(recorder.received) < frames and waited < SILENCE_SECONDS:
                 before = len(recorder.received)
@@ -123,6 +124,12 @@ def _through_dds(args: argparse.Namespace, source: Path, frames: int) -> list[Re
             return recorder.received
     finally:
         rclpy.try_shutdown()
+
+
+def _last_line(out: Path, command: str) -> str:
+    """The last thing that a process said."""
+    lines = (out / f"{command}.log").read_text(errors="replace").strip().splitlines()
+    return lines[-1] if lines else "nothing was said"
 
 
 @contextmanager

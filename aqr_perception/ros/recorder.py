@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import rclpy
@@ -16,6 +17,8 @@ from aqr_perception.ros.conversions import detections_from_message, stamp_to_ns
 from aqr_perception.types import Detections
 
 POLL_S = 0.05
+JOIN_S = 1.0
+"""From a publisher's name in the graph to its first message that arrives, at the longest [s]."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ class Recorder:
         self._node: Node = rclpy.create_node("aqr_recorder", use_global_arguments=False)
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self._node)
+        self._topic = detections_topic
         self._clouds: dict[int, float] = {}
         self.received: list[Received] = []
         reliable = QoSProfile(depth=50)
@@ -57,6 +61,24 @@ class Recorder:
     def __exit__(self, *error: object) -> None:
         self._executor.shutdown()
         self._node.destroy_node()
+
+    def wait_for_detector(self, timeout_s: float, gave_up: Callable[[], bool]) -> bool:
+        """Listen until somebody publishes detections, and a little longer: the two must be joined.
+
+        Args:
+            timeout_s: Longest wait [s].
+            gave_up: Asked meanwhile; True ends the wait.
+
+        Returns:
+            Whether somebody does.
+        """
+        deadline = time.monotonic() + timeout_s
+        while not self._node.count_publishers(self._topic):
+            if time.monotonic() > deadline or gave_up():
+                return False
+            self.spin(POLL_S)
+        self.spin(JOIN_S)
+        return True
 
     def spin(self, seconds: float) -> None:
         """Listen for so long [s]."""
