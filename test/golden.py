@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
@@ -22,6 +23,8 @@ class Golden:
     @staticmethod
     def read(reference: Path, name: str) -> Golden:
         folder = reference / "golden"
+        if not (folder / f"{name}.safetensors").exists():
+            pytest.skip(f"no vector {name} in {folder}")
         return Golden(load_file(folder / f"{name}.safetensors"),
                       json.loads((folder / f"{name}.json").read_text()))
 

@@ -103,7 +103,7 @@ def test_every_term_reaches_its_part_of_the_output():
     for name in names:
         assert all(layer.abs().max() > 0 for layer in getattr(output, name).grad)
     scalars = losses.scalars()
-    assert scalars["loss"] == pytest.approx(float(losses.total))
+    assert scalars["loss"] == pytest.approx(float(losses.total.detach()))
     assert scalars["dn_loss_cls"] == pytest.approx(float(losses.dn_classification[-1]))
 
 

@@ -10,6 +10,7 @@ from aqr_perception.model.aqr.config import GateConfig
 from aqr_perception.model.aqr.gate import GateRouter
 from aqr_perception.model.aqr.output import AqrOutput, GateLabels
 from aqr_perception.model.attention import EXCLUDED
+from aqr_perception.training.losses import masked_bce
 
 NAN = float("nan")
 
@@ -198,3 +199,25 @@ def run_state(made, scene):
     state = made.start(scene)
     made.route(0, scene.query_positions, scene.reference_points, state)
     return state
+
+
+def test_it_learns_whom_not_to_trust():
+    made = router().train()
+    scenes = [make_scene(count=4, seed=seed) for seed in range(2)]
+    scenes[1].memory.tokens[:, :16 * 16] *= torch.rand(256, 1)  # a bird's-eye view gone wrong
+    labels = torch.ones(4, 5), torch.tensor([[0.0, 1, 1, 1, 1]] * 4)
+    optimizer = torch.optim.AdamW(made.parameters(), 5e-3)
+    for _ in range(60):
+        losses = []
+        for scene, wanted in zip(scenes, labels):
+            logits = made.finish(run_state(made, scene)).logits
+            query = wanted[:, None].expand(-1, 12, -1)
+            losses += [masked_bce(logits.frame, wanted),
+                       masked_bce(logits.query, query.expand_as(logits.query))]
+        optimizer.zero_grad()
+        torch.stack(losses).sum().backward()
+        optimizer.step()
+    healthy, faulty = (run_state(made.eval(), scene).query_bias[0] for scene in scenes)
+    assert healthy.min() > -0.5
+    assert (faulty[..., 0] == EXCLUDED).all()
+    assert faulty[..., 1:].min() > -0.5

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 from golden import Golden
@@ -26,13 +28,15 @@ def test_gain_is_the_reports_formula():
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_agrees_with_the_published_modulator(shared_reference, dtype):
     golden = Golden.read(shared_reference, "aqr_modulator")
+    scale, bias = (float(value) for value in re.search(  # stated in words only
+        r"scale (-?[\d.]+), bias (-?[\d.]+)", golden.about["meaning"]).groups())
     maps = {"bev": golden("bev_w", dtype)[:, None], "pers": golden("pers_w", dtype)}
     for name, made in golden.about["constructor"].items():
-        learned = made.get("learnable_modulation", False)  # their state is given in words only
+        learned = made.get("learnable_modulation", False)
         modulator = PublishedModulator(
             made["modulation_type"], made.get("normalize_weights", True),
             made.get("residual_connection", True), made.get("residual_weight", 0.1),
-            1.7 if learned else 1.0, -0.4 if learned else 0.0, made.get("activation", "none"))
+            scale if learned else 1.0, bias if learned else 0.0, made.get("activation", "none"))
         for kind, weights in maps.items():
             factor = modulator.gain(weights).flatten(0, 1)[:, None]
             golden.check(f"{kind}_{name}", golden(kind, dtype) * factor)
