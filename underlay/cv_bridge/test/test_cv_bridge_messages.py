@@ -193,5 +193,6 @@ def test_formats_that_cannot_hold_the_image():
 
 @stand_in_only
 def test_an_image_that_is_not_stored_is_an_error_and_not_an_empty_message(capfd):
-    with pytest.raises(CvBridgeError, match=r"uint8 of shape \(4, 4, 3\) as pgm"):
+    # OpenCV before 4.11 raises by itself.
+    with pytest.raises((CvBridgeError, cv2.error), match=r"\(4, 4, 3\) as pgm|\.pgm"):
         BRIDGE.cv2_to_compressed_imgmsg(np.zeros((4, 4, 3), np.uint8), "pgm")
