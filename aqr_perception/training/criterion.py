@@ -220,7 +220,8 @@ def gate_loss(logits: GateLogits | None, labels: GateLabels | None, none: Tensor
         wanted = labels.query.masked_fill(unjudged[:, None], torch.nan)
         loss = loss + masked_bce(logits.query, wanted.expand_as(logits.query))
     if logits.token is not None and labels.token is not None:
-        loss = loss + masked_bce(logits.token, labels.token.expand_as(logits.token))
+        wanted = labels.token.masked_fill(~logits.read, torch.nan)
+        loss = loss + masked_bce(logits.token, wanted.expand_as(logits.token))
     return loss
 
 

@@ -169,7 +169,7 @@ class GateRouter(Router):
         logits = GateLogits(
             state.frame_logits if self.config.frame else None,
             torch.stack(state.query_logits)[:, :, first:] if state.query_logits else None,
-            state.token_logits, memory.present)
+            state.token_logits, memory.present, _read(memory))
         return AqrOutput(summary, factor.detach(), None, logits, state.contrast, state.history)
 
     def _query_logits(self, layer: int, target: Tensor, reference_points: Tensor, state: GateState
@@ -235,6 +235,14 @@ class GateRouter(Router):
         """Each matching query with another one's bias."""
         order = torch.randperm(bias.shape[1] - first, device=bias.device) + first
         return torch.cat([bias[:, :first], bias[:, order]], dim=1)
+
+
+def _read(memory: Memory) -> Tensor:
+    """(B, T) bool: tokens that are there and that attention reads."""
+    there = memory.present[:, memory.token_sensor]
+    if memory.chosen is None:
+        return there
+    return there & torch.zeros_like(there).scatter(1, memory.chosen, True)
 
 
 def _unasked(layer: int, target: Tensor) -> tuple[Tensor, Tensor]:

@@ -37,12 +37,14 @@ class GateLogits:
         query: (L, B, Q, S) of the matching queries in each decoder layer, or None.
         token: (L, B, T), or None.
         usable: (B, S) bool: sensors that were there to be judged.
+        read: (B, T) bool: tokens of those sensors that attention reads.
     """
 
     frame: Tensor | None
     query: Tensor | None
     token: Tensor | None
     usable: Tensor
+    read: Tensor
 
 
 @dataclass(frozen=True)

@@ -253,3 +253,13 @@ def test_history_can_be_had_without_running_the_decoder():
     assert short.valid.all()
     assert look_back(detector(TRAINABLE["weight_map"]), batch()) is None
     assert look_back(without_aqr(made), batch()) is None
+
+
+def test_tokens_that_attention_does_not_read_are_not_judged():
+    made = detector(TRAINABLE["gate"], max_tokens=200)
+    present = torch.tensor([[1, 1, 0, 1], [1, 1, 1, 1]], dtype=torch.bool)
+    logits = made(batch(present=present)).aqr.logits
+    cells, pictures = 36 * 36, logits.read.shape[1] - 36 * 36
+    assert logits.read[:, :cells].sum(1).tolist() == [200, 200]
+    assert logits.read[:, cells:].sum(1).tolist() == [pictures * 2 // 3, pictures]
+    assert logits.token.shape[1:] == logits.read.shape
