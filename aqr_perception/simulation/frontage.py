@@ -35,7 +35,7 @@ def line_streets(draft: Draft, green: float, town: float) -> None:
     """
     rng, plan = draft.rng, draft.plan
     plots: tuple[tuple[Plot, float], ...] = (
-        (_houses, .1 + .5 * town), (_park, .12 + .35 * green), (_car_park, .20), (_site, .14),
+        (_houses, .15 + .55 * town), (_park, .12 + .35 * green), (_car_park, .20), (_site, .14),
         (_plaza, .08 + .08 * town), (_yard, .15))
     weights = np.array([weight for _, weight in plots])
     for s0, s1, d0, d1 in plan.blocks():
@@ -121,13 +121,16 @@ def _houses(draft: Draft, s0: float, s1: float, d: float, side: int) -> None:
                            height * float(rng.uniform(.8, 1.2)))
     _scatter(draft, s0, s1, d - side * 1.2, d - side * .2, int(rng.integers(0, 4)),
              street.small_thing)
+    if rng.random() < .4:
+        _scatter(draft, s0, s1, d - side * 1.5, d - side * .5, int(rng.integers(1, 6)),
+                 street.bush)
 
 
 def _park(draft: Draft, s0: float, s1: float, d: float, side: int) -> None:
     rng = draft.rng
     draft.painter.rectangle(s0, s1, *_ordered((d, d + side * 40)), Surface.GRASS)
-    _scatter(draft, s0, s1, d + side * 1, d + side * 35, int(rng.integers(3, 12)), street.tree)
-    _scatter(draft, s0, s1, d, d + side * 20, int(rng.integers(2, 10)), street.bush)
+    _scatter(draft, s0, s1, d + side * 1, d + side * 35, int(rng.integers(5, 16)), street.tree)
+    _scatter(draft, s0, s1, d, d + side * 20, int(rng.integers(3, 14)), street.bush)
     _scatter(draft, s0, s1, d, d + side * 15, int(rng.integers(0, 4)), street.small_thing)
     if rng.random() < .4:
         buildings.fence(draft.things, rng, draft.plan, s0, s1, d)
@@ -226,16 +229,16 @@ def _backdrop(draft: Draft, s0: float, s1: float, side: int, town: float) -> Non
     """What closes the view far from the road."""
     rng, plan = draft.rng, draft.plan
     edge = plan.left if side > 0 else plan.right
-    if rng.random() < .5:
+    if rng.random() < .6:
         _far_lot(draft, s0, s1, edge, side)
-    if rng.random() < .25 + .6 * town:
+    if rng.random() < .35 + .6 * town:
         depth = float(rng.uniform(10, 20))
-        d = edge + side * float(rng.uniform(50, 60))
+        d = edge + side * float(rng.uniform(38, 58))
         buildings.building(draft.things, rng, plan, (s0 + s1) / 2, d + side * depth / 2,
                            (s1 - s0) * float(rng.uniform(.6, 1)), depth,
                            float(np.exp(rng.uniform(np.log(5), np.log(60)))))
     else:
-        _scatter(draft, s0, s1, edge + side * 52, edge + side * 75, int(rng.integers(3, 8)),
+        _scatter(draft, s0, s1, edge + side * 40, edge + side * 70, int(rng.integers(5, 12)),
                  street.tree)
 
 
@@ -249,7 +252,7 @@ def _far_lot(draft: Draft, s0: float, s1: float, edge: float, side: int) -> None
                   Motion(float(rng.uniform(s0, s1)), edge + side * float(rng.uniform(30, 60)),
                          float(rng.choice([0, np.pi / 2, np.pi, -np.pi / 2])),
                          turn=float(rng.normal(0, .1)), lift=KERB_HEIGHT), .2)
-    _people(draft, s0, s1, edge + side * 22, edge + side * 55, int(rng.poisson(2.5)))
+    _people(draft, s0, s1, edge + side * 22, edge + side * 55, int(rng.poisson(4)))
 
 
 def skyline(draft: Draft) -> None:
@@ -286,7 +289,7 @@ def _pavement_clutter(draft: Draft, s0: float, s1: float, edge: float, side: int
         return float(plan.frame.heading(s)) + turn
     for s in np.arange(s0 + rng.uniform(0, 25), s1, rng.uniform(22, 40)):
         street.lamp_post(draft.things, rng, draft.block_place(float(s), row), face(s, toward))
-    if rng.random() < green:
+    if rng.random() < .25 + .65 * green:
         for s in np.arange(s0 + rng.uniform(2, 9), s1 - 1, rng.uniform(6, 14)):
             street.tree(draft.things, rng, draft.block_place(float(s), row + side * .4), 0.0)
     if rng.random() < .3:
@@ -296,7 +299,7 @@ def _pavement_clutter(draft: Draft, s0: float, s1: float, edge: float, side: int
         s = float(rng.uniform(s0, s1))
         street.sign(draft.things, rng, draft.block_place(s, row),
                     face(s, float(rng.choice([0, np.pi]))))
-    for _ in range(int(rng.poisson((s1 - s0) / 18))):
+    for _ in range(int(rng.poisson((s1 - s0) / 13))):
         s = float(rng.uniform(s0, s1))
         street.small_thing(draft.things, rng, draft.block_place(s, row + side * .2),
                            face(s, toward))

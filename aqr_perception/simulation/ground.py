@@ -34,6 +34,10 @@ class Surface(IntEnum):
     RED = 9
 
 
+ROUGHNESS = np.array([0, 0, 0, 0, 0, .05, .04, 0, 0, 0], np.float32)
+"""Standard deviation of the height of each cover [m]: blades of grass, lumps of soil."""
+
+
 @dataclass(frozen=True)
 class Ground:
     """What covers the ground, as a picture in road coordinates.
@@ -219,8 +223,8 @@ def finish(painter: SurfacePainter, rng: np.random.Generator, wet: float) -> Gro
         palette.varied(rng, palette.rgb(142, 140, 134), .15), palette.varied(
             rng, palette.rgb(140, 85, 70), .2), palette.rgb(150, 50, 45)])
     colors = np.clip(colors * (1 - .45 * wet), .004, .9)
-    reflectivity = np.array([10, 9, 55, 45, 26, 24, 18, 26, 20, 24], np.float64)
-    reflectivity *= np.exp(rng.normal(0, .35, len(reflectivity))) * (1 - .6 * wet)
+    reflectivity = np.array([10, 9, 55, 45, 26, 38, 22, 26, 20, 24], np.float64)
+    reflectivity *= np.exp(rng.normal(0, .4, len(reflectivity))) * (1 - .6 * wet)
     picture = (255 * np.sqrt(colors)).round().astype(np.uint8)[painter.surface]
     pictures = [picture]
     for _ in range(_LEVELS - 1):

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aqr_perception.geometry import rigid
+from aqr_perception.simulation.ground import ROUGHNESS
 from aqr_perception.simulation.materials import Material, column
 from aqr_perception.simulation.mesh import Mesh
 from aqr_perception.simulation.rig import RigLidar
@@ -67,9 +68,9 @@ class SpinningLidar:
             rays = slice(first * rings, last * rings)
             start, way_out = (array[first:last].reshape(-1, 3) for array in (origins, directions))
             hits = moment.trace(start, way_out)
-            distance[rays] = hits.distance
+            strength[rays], nearer = _reflected(hits, start, way_out, traced, rng)
+            distance[rays] = hits.distance - nearer
             actor[rays] = np.where(hits.distance < NO_HIT, hits.surface("actor"), -2)
-            strength[rays] = _reflected(hits, start, way_out, traced, rng)
         return self._received(distance, strength, actor, origins.reshape(-1, 3),
                               directions.reshape(-1, 3), traced, stamp, rng)
 
@@ -120,17 +121,24 @@ class SpinningLidar:
 
 
 def _reflected(hits: Hits, origins: NDArray[np.float32], directions: NDArray[np.float32],
-               traced: TracedWorld, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Calibrated intensity 0..255 that comes back from each hit; 0 where nothing does."""
+               traced: TracedWorld, rng: np.random.Generator
+               ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """What comes back from each hit: calibrated intensity 0..255, and from how much nearer [m].
+
+    The intensity is 0 where nothing comes back. Grass and soil meet the beam before their level.
+    """
     count = len(hits.distance)
     material = np.asarray(hits.surface("material"))
     strength = np.asarray(hits.surface("reflectivity")).copy()
+    nearer = np.zeros(count, np.float32)
     facing = np.abs(dot(np.asarray(hits.surface("normal")), directions))
     ground = np.flatnonzero((material == Material.GROUND) & (hits.distance < NO_HIT))
     if len(ground):
         where = origins[ground] + hits.distance[ground, None] * directions[ground]
-        cover = traced.world.ground
-        strength[ground] = cover.reflectivity[cover.surface_at(where[:, 0], where[:, 1])]
+        cover = traced.world.ground.surface_at(where[:, 0], where[:, 1])
+        strength[ground] = traced.world.ground.reflectivity[cover]
+        height = np.abs(rng.standard_normal(len(ground), np.float32)) * ROUGHNESS[cover]
+        nearer[ground] = np.minimum(height / np.maximum(facing[ground], .05), .8)
     # Rough surfaces scatter evenly, glossy ones send a slanting beam away, retro ones return it.
     exponent = np.where(column("gloss")[material] > .015, np.float32(1.5), np.float32(.4))
     exponent[(material == Material.RETRO) | (material == Material.FOLIAGE)] = 0
@@ -140,7 +148,7 @@ def _reflected(hits: Hits, origins: NDArray[np.float32], directions: NDArray[np.
     wet = traced.world.weather.wetness
     lost = np.where(material == Material.GROUND, lost + .3 * wet * (1 - facing), lost)
     strength[(rng.random(count) < lost) | (hits.distance >= NO_HIT)] = 0
-    return strength
+    return strength, nearer
 
 
 def _in_the_air(count: int, weather: Weather, rng: np.random.Generator) -> NDArray[np.float64]:

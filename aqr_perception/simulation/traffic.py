@@ -152,7 +152,7 @@ def line_side_streets(draft: Draft, people: float, fullness: float) -> None:
                 continue
             edge = plan.left if side > 0 else plan.right
             for kerb in (-1, 1):
-                for _ in range(int(rng.poisson(people * 3))):
+                for _ in range(int(rng.poisson(people * 4))):
                     s = road.center + kerb * (road.half_width + float(rng.uniform(.6, 2.5)))
                     walk = float(np.clip(rng.normal(1.25, .25), .4, 2)) * (rng.random() < .7)
                     draft.add(draw_model(rng, "pedestrian", moving=walk > 0),

@@ -83,17 +83,17 @@ def _fill(draft: Draft, own: float, profile: Profile, length: float) -> None:
     closed = _works(draft, own, length) if rng.random() < .55 else None
     stands = profile.speed < .1 and not profile.final
     oncoming = profile if stands and rng.random() < .6 else traffic.draw_profile(rng)
-    busy = float(rng.uniform(.08, .7))
+    busy = float(rng.uniform(.05, .55))
     for lane in plan.lanes:
         if lane.direction == 0:
-            traffic.park(draft, lane, float(rng.uniform(.1, .75)))
+            traffic.park(draft, lane, float(rng.uniform(.05, .6)))
         elif lane.center != closed:
             speed = profile if lane.direction > 0 else oncoming
             traffic.fill_lane(draft, lane, speed, busy * float(rng.uniform(.5, 1.2)))
     people = float(rng.gamma(2.0, .95))
     traffic.fill_crossings(draft, stands and oncoming.speed < .1)
     traffic.people_crossing(draft, people * .4)
-    traffic.people_on_pavements(draft, people * .75)
+    traffic.people_on_pavements(draft, people * .55)
     traffic.line_side_streets(draft, people, float(rng.uniform(0, .6)))
     frontage.line_streets(draft, green=float(rng.random()), town=float(rng.random()))
     frontage.skyline(draft)
