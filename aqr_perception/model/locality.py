@@ -28,18 +28,21 @@ VIEW_DEPTH = 25.0
 """Depth [m] at which the ray of a pixel is turned into a direction seen from the model's origin.
 Query and token use the same one, so that they agree exactly on one pixel whatever the parallax."""
 
-METERS = (1.5, 3.0, 6.0, 12.0)
-DEGREES = (3.0, 6.0, 12.0, 24.0)
+METERS = (0.7, 1.5, 4.0, 10.0)
+DEGREES = (2.0, 4.0, 8.0, 20.0)
 """σ of the heads at the start, in turn: on the ground and in direction."""
 
 
 class FourierPosition(nn.Module):
     """Position embedding of networks with `Locality`: linear in sines, cheap, learns quickly.
 
-    Places are embedded from x, y and z, tokens of cameras and what queries see from directions.
+    Places are embedded from x, y and z, tokens of cameras and what queries see from directions. The
+    shortest wave along x and along y is as long as a token, so that a query can tell where in one
+    it stands; each further one is twice as long.
     """
 
-    WAVES = 24
+    GROUND_WAVES = 8
+    VIEW_WAVES = 24
     ground_waves: Tensor
     view_waves: Tensor
 
@@ -47,14 +50,16 @@ class FourierPosition(nn.Module):
         super().__init__()
         channels = config.decoder.channels
         self.config = config
+        rows, columns = config.lidar.bev_shape if config.lidar else (64, 64)
+        halvings = 2.0 ** -torch.arange(self.GROUND_WAVES)
+        cycles = torch.stack([torch.cat([columns * halvings, 0 * halvings]),
+                              torch.cat([0 * halvings, rows * halvings])])
         generator = torch.Generator().manual_seed(0)
-        ground = torch.randn(2, self.WAVES, generator=generator)
-        octaves = torch.linspace(0, 4, self.WAVES).exp2()  # 1 to 16 cycles over the range
-        self.register_buffer("ground_waves", 2 * math.pi * octaves * ground / ground.norm(dim=0))
-        self.register_buffer("view_waves", 4 * torch.randn(3, self.WAVES, generator=generator))
-        self.ground = nn.Linear(2 * self.WAVES, channels)
+        self.register_buffer("ground_waves", 2 * math.pi * cycles)
+        self.register_buffer("view_waves", 4 * torch.randn(3, self.VIEW_WAVES, generator=generator))
+        self.ground = nn.Linear(4 * self.GROUND_WAVES, channels)
         self.height = nn.Linear(1, channels)
-        self.view = nn.Linear(2 * self.WAVES, channels)
+        self.view = nn.Linear(2 * self.VIEW_WAVES, channels)
 
     def bev(self, rows: int, columns: int, like: Tensor) -> Tensor:
         """(rows·columns, C) of the cells of the bird's-eye view."""
