@@ -34,7 +34,7 @@ _SHADOW_REACH = 70.0
 """[m] to which shadows of the sun are drawn."""
 _ROUGH_SHARE = .10
 """Largest share of pixels that get more rays."""
-_EXTRA = np.array([(-.3, -.25), (.33, -.1), (-.05, .33)], np.float32)
+_EXTRA = np.array([(-.33, -.17), (.33, .17)], np.float32)
 """Where in the pixel the further rays go."""
 
 
@@ -115,7 +115,8 @@ class PictureTaker:
         self._paint_own(light, world, turn, moment, eye)
         shape = (self.camera.height, self.camera.width, 3)
         scale = self._automatic(light, exposure)
-        rough = self._rough(_tone(light * scale, exposure).reshape(shape))
+        # A square root is near enough to the tone curve to tell where contrast is.
+        rough = self._rough(np.sqrt(np.minimum(light * scale, 1)).reshape(shape))
         if len(rough):
             more = [self._light(self._directions(self.pixels[rough] + shift) @ turn.T, eye, world,
                                 moment) for shift in _EXTRA]
@@ -241,7 +242,8 @@ def _lit(color: NDArray[np.float32], normal: NDArray[np.float32], points: NDArra
     covered = np.zeros(len(points), bool)
     offset = points - eye
     apart = dot(offset, offset)
-    close = np.flatnonzero(apart < _COVER_REACH ** 2)
+    # Level ground shows what stands on it from afar; elsewhere only the nearest corners matter.
+    close = np.flatnonzero(apart < np.where(up > .9, _COVER_REACH, .4 * _COVER_REACH) ** 2)
     covered[close] = moment.blocked(near[close], lift[close], 2.5)
     open_sky = np.where(covered, np.float32(.35), np.float32(1)) * (.5 + .5 * up)
     below = np.where(covered, np.float32(.5), np.float32(1)) * (.5 - .5 * up)

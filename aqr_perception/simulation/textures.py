@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from aqr_perception.simulation.weather import Weather
 
 _TILE = 256
+_SKY_GAIN = np.float32(1.5)
+"""How much brighter the sky is than a white wall under it; cameras see it nearly white."""
 STYLES = 4096
 
 
@@ -125,7 +127,8 @@ def sky(directions: NDArray[np.float32], weather: Weather) -> NDArray[np.float32
         v = directions[:, 1] * scale + weather.cloud_seed % 241
         shape = .7 * noise(u, v) + .3 * noise(u * 3, v * 3)
         cover = np.clip((shape + 2.2 * weather.clouds - 1.1) * 1.2, 0, 1)[:, None]
-        bright = np.float32(1.0 - .35 * weather.clouds)
-        white = (np.float32(.95) * bright + .10 * noise(u * 2, v * 2 + 9)[:, None])
-        out = out * (1 - .85 * cover) + .85 * cover * np.maximum(white, .2)
-    return np.asarray(out, np.float32)
+        day = min(1.0, 1.5 * float(weather.horizon.mean()))
+        bright = np.float32((1.0 - .35 * weather.clouds) * day)
+        white = bright * (np.float32(.95) + np.float32(.10) * noise(u * 2, v * 2 + 9)[:, None])
+        out = out * (1 - .85 * cover) + .85 * cover * np.maximum(white, np.float32(.2 * day))
+    return np.asarray(_SKY_GAIN * out, np.float32)

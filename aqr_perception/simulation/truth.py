@@ -41,11 +41,11 @@ class SightLines:
     def __init__(self, world: World, rng: np.random.Generator) -> None:
         self.actors = world.actors
         self.samples = np.zeros((len(self.actors), SAMPLES, 3))
-        self._standing = np.zeros_like(self.samples)
+        self._points = np.zeros_like(self.samples)
         for k, actor in enumerate(self.actors):
             self.samples[k] = _surface_points(actor, rng)
             pose, _ = world.world_from_actor(actor, 0.0)
-            self._standing[k] = rigid.transform_points(pose, self.samples[k])
+            self._points[k] = rigid.transform_points(pose, self.samples[k])
         self._movers = [k for k, actor in enumerate(self.actors) if actor.motion.moves]
 
     def seen(self, world: World, moment: Moment, camera: PinholeCamera,
@@ -55,14 +55,15 @@ class SightLines:
         camera_from_world, eye = rigid.inverse(world_from_camera), world_from_camera[:3, 3]
         if not self.actors:
             return out
-        points = self._standing.copy()
         for k in self._movers:
             pose, _ = world.world_from_actor(self.actors[k], moment.t)
-            points[k] = rigid.transform_points(pose, self.samples[k])
-        local = rigid.transform_points(camera_from_world, points.reshape(-1, 3))
+            self._points[k] = rigid.transform_points(pose, self.samples[k])
+        ahead = (self._points[:, 0] - eye) @ world_from_camera[:3, 2] > -20.0  # the longest trailer
+        local = rigid.transform_points(camera_from_world, self._points[ahead].reshape(-1, 3))
         _, inside = camera.project(local)
-        chosen = np.flatnonzero(inside)
-        way = points.reshape(-1, 3)[chosen] - eye
+        numbers = (np.flatnonzero(ahead)[:, None] * SAMPLES + np.arange(SAMPLES)).reshape(-1)
+        chosen = numbers[inside]
+        way = self._points.reshape(-1, 3)[chosen] - eye
         way /= np.linalg.norm(way, axis=1, keepdims=True)
         hits = moment.trace(np.broadcast_to(eye, way.shape).astype(np.float32),
                             way.astype(np.float32))
