@@ -33,7 +33,7 @@ def repair_cmake_exports() -> None:
     for export in VENV.glob("share/*/cmake/*.cmake"):
         text = fixed = export.read_text()
         for pattern, folder in here.items():
-            fixed = re.sub(pattern, lambda _, folder=folder: folder, fixed)
+            fixed = re.sub(pattern, folder.replace("\\", r"\\"), fixed)
         if fixed != text:
             export.write_text(fixed)
 
