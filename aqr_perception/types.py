@@ -325,11 +325,14 @@ class Heat:
             columns along x; empty without a LiDAR.
         image: (B, len(views), rows, columns, K) over the images; empty without cameras.
         views: The rig's cameras that ``image`` holds.
+        offset: (B, rows, columns, 3) x, y, z [m] from the middle of the token on the ground plane
+            (z: from `model.heat.HEIGHT`) to the object's centre, model frame.
     """
 
     bev: Tensor
     image: Tensor
     views: tuple[int, ...]
+    offset: Tensor
 
 
 @dataclass(frozen=True)

@@ -173,7 +173,7 @@ def _outputs(output: DetectorOutput) -> Iterator[Tensor]:
     """Everything that a loss would look at."""
     yield from (output.logits, output.boxes)
     if output.heat is not None:
-        yield from (output.heat.bev, output.heat.image)
+        yield from (output.heat.bev, output.heat.image, output.heat.offset)
     if isinstance(output.aqr, AqrOutput) and output.aqr.logits is not None:
         logits = output.aqr.logits
         yield from (part for part in (logits.frame, logits.query, logits.token) if part is not None)

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from aqr_perception.model.heat import HEIGHT
 from aqr_perception.training.distributed import normalisers
 from aqr_perception.training.targets import Targets
 from aqr_perception.types import CLASS_NAMES, Batch, Heat
@@ -18,7 +19,10 @@ LEAST_SPREAD, MOST_SPREAD = 0.7, 3.0
 
 def heat_loss(heat: Heat, targets: Sequence[Targets], batch: Batch,
               detection_range: Sequence[float]) -> Tensor:
-    """Focal loss of every token of every sensor that is there (CenterNet, Zhou et al., 2019).
+    """What every token of every sensor that is there got wrong (CenterNet, Zhou et al., 2019).
+
+    A focal loss for what lies where, for both kinds of tokens; and for tokens of the bird's-eye
+    view with an object's centre in them the distance (L1) to it.
 
     Args:
         heat: Of the network.
@@ -27,21 +31,25 @@ def heat_loss(heat: Heat, targets: Sequence[Targets], batch: Batch,
         detection_range: x, y, z from and to [m].
 
     Returns:
-        Scalar: the sum over both kinds of tokens, each divided by the number of its objects.
+        Scalar: the sum of the three, each divided by the number of its objects.
     """
-    loss = heat.bev.new_zeros((), dtype=torch.float32)
+    none = heat.bev.new_zeros(2, dtype=torch.float32)
+    spots = places = pictured = none
     if heat.bev.shape[1]:
-        wanted = [bev_target(frame, (heat.bev.shape[1], heat.bev.shape[2]), detection_range)
-                  for frame in targets]
-        loss = loss + spot_loss(heat.bev.float(), torch.stack(wanted), batch.lidar_present)
+        shape = heat.bev.shape[1], heat.bev.shape[2]
+        wanted = [bev_target(frame, shape, detection_range) for frame in targets]
+        spots = spot_loss(heat.bev.float(), torch.stack(wanted), batch.lidar_present)
+        places = offset_loss(heat.offset.float(), targets, batch.lidar_present, detection_range)
     if heat.views:
         views = list(heat.views)
         size = (int(batch.images.shape[3]), int(batch.images.shape[4]))
         wanted = [image_target(frame, projections[views], heat.image.shape[2:4], size)
                   for frame, projections in zip(targets, batch.image_from_lidar)]
-        loss = loss + spot_loss(heat.image.float().flatten(0, 1), torch.cat(wanted),
-                                batch.camera_present[:, views].flatten())
-    return loss
+        pictured = spot_loss(heat.image.float().flatten(0, 1), torch.cat(wanted),
+                             batch.camera_present[:, views].flatten())
+    # One exchange between processes, whatever each of them had to look at.
+    sums, objects = torch.stack([spots, places, pictured]).unbind(dim=1)
+    return (sums / normalisers(objects)).sum()
 
 
 def spot_loss(logits: Tensor, wanted: Tensor, there: Tensor) -> Tensor:
@@ -51,13 +59,47 @@ def spot_loss(logits: Tensor, wanted: Tensor, there: Tensor) -> Tensor:
         logits: (N, rows, columns, K).
         wanted: Likewise, 1 at the centres of objects, falling off around them.
         there: (N,) bool: maps that count.
+
+    Returns:
+        (2,) its sum, and the number of centres.
     """
     center = wanted == 1
     missed = F.softplus(-logits) * torch.sigmoid(-logits) ** 2
     false = F.softplus(logits) * torch.sigmoid(logits) ** 2 * (1 - wanted) ** 4
     each = torch.where(center, missed, false) * there[:, None, None, None]
-    objects = (center & there[:, None, None, None]).sum().to(each.dtype)
-    return each.sum() / normalisers(objects)
+    objects = (center & there[:, None, None, None]).sum()
+    return torch.stack([each.sum(), objects.to(each.dtype)])
+
+
+def offset_loss(offset: Tensor, targets: Sequence[Targets], there: Tensor,
+                detection_range: Sequence[float]) -> Tensor:
+    """How far off [m] tokens with a centre in them place it.
+
+    Args:
+        offset: (B, rows, columns, 3), see `Heat`.
+        targets: One entry a frame.
+        there: (B,) bool: frames whose LiDAR is there.
+        detection_range: x, y, z from and to [m].
+
+    Returns:
+        (2,) the sum over objects, and their number.
+    """
+    rows, columns = offset.shape[1:3]
+    low, high = offset.new_tensor(detection_range[:3]), offset.new_tensor(detection_range[3:])
+    cells = offset.new_tensor([columns, rows])
+    total = offset.new_zeros(2)
+    for frame in range(len(targets)):
+        if not there[frame]:
+            continue
+        center = targets[frame].boxes[:, :3].to(offset.dtype)
+        cell = ((center - low) / (high - low))[:, :2] * cells
+        inside = ((cell >= 0) & (cell < cells)).all(dim=1)
+        center, cell = center[inside], cell[inside].floor()
+        middle = torch.cat([(cell + 0.5) / cells, torch.full_like(cell[:, :1], HEIGHT)], dim=1)
+        said = offset[frame, cell[:, 1].long(), cell[:, 0].long()]
+        wrong = (said - (center - middle * (high - low) - low)).abs().sum()
+        total = total + torch.stack([wrong, wrong.new_tensor(float(len(center)))])
+    return total
 
 
 def bev_target(targets: Targets, shape: tuple[int, int], detection_range: Sequence[float]

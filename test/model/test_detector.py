@@ -189,7 +189,8 @@ def test_every_parameter_gets_a_gradient(thin, thin_config):
     output = thin(batch_of(frames, thin_config))
     (output.logits.square().mean() + output.boxes.square().mean()).backward(retain_graph=True)
     if output.heat is not None:  # its only task is the side task
-        (output.heat.bev.sum() + output.heat.image.sum()).backward()
+        parts = (output.heat.bev, output.heat.image, output.heat.offset)
+        sum(part.sum() for part in parts).backward()
     without_gradient = [name for name, parameter in thin.named_parameters()
                         if parameter.grad is None or not parameter.grad.isfinite().all()]
     assert not without_gradient

@@ -5,7 +5,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from aqr_perception.training.heat_loss import bev_target, heat_loss, image_target, spot_loss
+from aqr_perception.training.heat_loss import (
+    bev_target,
+    heat_loss,
+    image_target,
+    offset_loss,
+    spot_loss,
+)
 from aqr_perception.training.targets import Targets
 from aqr_perception.types import Batch, Heat
 
@@ -59,8 +65,20 @@ def test_the_loss_is_the_focal_loss_of_centernet():
     terms = np.where(wanted == 1, (1 - p) ** 2 * np.log(p),
                      (1 - wanted.numpy()) ** 4 * p ** 2 * np.log(1 - p))
     both, first = torch.tensor([True, True]), torch.tensor([True, False])
-    assert float(spot_loss(logits, wanted, both)) == pytest.approx(-terms.sum() / 2)
-    assert float(spot_loss(logits, wanted, first)) == pytest.approx(-terms[0].sum())
+    assert spot_loss(logits, wanted, both).tolist() == pytest.approx([-terms.sum(), 2])
+    assert spot_loss(logits, wanted, first).tolist() == pytest.approx([-terms[0].sum(), 1])
+
+
+def test_the_offset_is_taught_where_a_centre_lies():
+    truth = [targets(CAR), targets(MAN, CAR)]
+    exact = perfect(truth, make_batch()).offset
+    both, first = torch.tensor([True, True]), torch.tensor([True, False])
+    sums = offset_loss(exact, truth, both, RANGE)
+    assert sums.tolist() == pytest.approx([0.0, 3.0], abs=1e-4)
+    shifted = offset_loss(exact + torch.tensor([0.5, 0.0, -0.25]), truth, both, RANGE)
+    assert shifted.tolist() == pytest.approx([3 * 0.75, 3.0], abs=1e-4)
+    assert offset_loss(exact + 1.0, truth, first, RANGE).tolist() == pytest.approx([3.0, 1.0],
+                                                                                   abs=1e-4)
 
 
 def make_batch(frames=2, lidar=True, camera=True):
@@ -78,31 +96,41 @@ def perfect(truth, batch):
     bev = torch.stack([bev_target(frame, (90, 90), RANGE) for frame in truth])
     image = torch.stack([image_target(frame, PROJECTION[None], (6, 10), (96, 160))
                          for frame in truth])
-    return Heat(*(40 * (part == 1).float() - 20 for part in (bev, image)), (0,))
+    offset = torch.zeros(len(truth), 90, 90, 3)
+    for number, frame in enumerate(truth):
+        for x, y, z in frame.boxes[:, :3].tolist():
+            row, column = int((y + 54) / 1.2), int((x + 54) / 1.2)
+            offset[number, row, column] = torch.tensor(
+                [x + 54 - (column + 0.5) * 1.2, y + 54 - (row + 0.5) * 1.2, z + 1.0])
+    return Heat(*(40 * (part == 1).float() - 20 for part in (bev, image)), (0,), offset)
 
 
 def test_a_perfect_answer_costs_nothing_and_a_flat_one_does():
     truth, batch = [targets(CAR), targets(MAN)], make_batch()
     heat = perfect(truth, batch)
     assert float(heat_loss(heat, truth, batch, RANGE)) < 0.1
-    flat = Heat(torch.zeros_like(heat.bev), torch.zeros_like(heat.image), (0,))
+    flat = Heat(torch.zeros_like(heat.bev), torch.zeros_like(heat.image), (0,), heat.offset)
     assert float(heat_loss(flat, truth, batch, RANGE)) > 10
 
 
 def test_sensors_that_are_absent_are_not_taught():
     truth = [targets(CAR), targets(MAN)]
     heat = Heat(torch.randn(2, 90, 90, 10, requires_grad=True),
-                torch.randn(2, 1, 6, 10, 10, requires_grad=True), (0,))
+                torch.randn(2, 1, 6, 10, 10, requires_grad=True), (0,),
+                torch.randn(2, 90, 90, 3, requires_grad=True))
     heat_loss(heat, truth, make_batch(lidar=False), RANGE).backward()
     assert not heat.bev.grad.any()
+    assert heat.offset.grad is None or not heat.offset.grad.any()
     assert heat.image.grad.any()
-    nothing = Heat(torch.zeros(2, 0, 0, 10), torch.zeros(2, 0, 0, 0, 10), ())
+    nothing = Heat(torch.zeros(2, 0, 0, 10), torch.zeros(2, 0, 0, 0, 10), (),
+                   torch.zeros(2, 0, 0, 3))
     assert float(heat_loss(nothing, truth, make_batch(), RANGE)) == 0
 
 
 def test_no_object_is_no_error():
     batch = make_batch()
-    heat = Heat(torch.full((2, 90, 90, 10), -20.0), torch.full((2, 1, 6, 10, 10), -20.0), (0,))
+    heat = Heat(torch.full((2, 90, 90, 10), -20.0), torch.full((2, 1, 6, 10, 10), -20.0), (0,),
+                torch.ones(2, 90, 90, 3))
     loss = heat_loss(heat, [targets(), targets()], batch, RANGE)
     assert float(loss) == pytest.approx(0.0, abs=1e-6)
     assert F.softplus(torch.tensor(-20.0)) > 0
