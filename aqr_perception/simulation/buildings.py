@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from aqr_perception.simulation import palette
 from aqr_perception.simulation.materials import Material
@@ -17,56 +19,105 @@ STYLES = 60000
 def building(build: MeshBuilder, rng: np.random.Generator, plan: RoadMap, s: float, d: float,
              length: float, depth: float, height: float) -> None:
     """A house or tower whose middle stands at s, d; ``length`` along the road, ``depth`` across."""
-    place = plan.place(s, d)
     yaw = float(plan.frame.heading(s))
     ahead, left = np.array([np.cos(yaw), np.sin(yaw), 0]), np.array([-np.sin(yaw), np.cos(yaw), 0])
-    toward = -np.sign(d) * left  # the road
-    color, style = palette.wall(rng), int(rng.integers(1, STYLES))
+    house = _House(build, rng, plan.place(s, d), yaw, ahead, left, -np.sign(d) * left, length,
+                   depth, height, palette.wall(rng), int(rng.integers(1, STYLES)))
     kind = rng.random()
-    floor = place + at(0, 0, height / 2 - 1)
-    if kind < .25 and height > 8:  # a podium under a tower
-        low = rng.uniform(4, 7)
-        build.box(place + at(0, 0, low / 2 - 1), [length, depth, low + 2], Material.FACADE, color,
-                  yaw, style=int(rng.integers(1, STYLES)))
-        build.box(floor, [.75 * length, .7 * depth, height + 2], Material.FACADE,
-                  palette.wall(rng), yaw, style=style)
-    elif kind < .5 and height > 5:  # upper floors on pillars
+    if kind < .25 and height > 8:
+        house.tower_on_podium()
+    elif kind < .5 and height > 5:
+        house.on_pillars()
+    elif kind < .65 and height < 12:
+        house.gabled()
+    else:
+        house.plain()
+    house.protrusions()
+
+
+@dataclass(frozen=True)
+class _House:
+    """One building in the making: where it stands, its axes, its size and its look."""
+
+    build: MeshBuilder
+    rng: np.random.Generator
+    place: NDArray[np.float64]
+    yaw: float
+    ahead: NDArray[np.float64]
+    left: NDArray[np.float64]
+    toward: NDArray[np.float64]
+    length: float
+    depth: float
+    height: float
+    color: NDArray[np.float64]
+    style: int
+
+    def block(self, share: float = 1.0, deep: float = 1.0) -> None:
+        """The whole height, its foot a metre below ground."""
+        self.build.box(self.place + at(0, 0, self.height / 2 - 1),
+                       [share * self.length, deep * self.depth, self.height + 2],
+                       Material.FACADE, self.color, self.yaw, style=self.style)
+
+    def tower_on_podium(self) -> None:
+        """A wide ground floor and a tower set back on it."""
+        low = self.rng.uniform(4, 7)
+        self.build.box(self.place + at(0, 0, low / 2 - 1), [self.length, self.depth, low + 2],
+                       Material.FACADE, self.color, self.yaw,
+                       style=int(self.rng.integers(1, STYLES)))
+        replace(self, color=palette.wall(self.rng)).block(.75, .7)
+
+    def on_pillars(self) -> None:
+        """Upper floors over a recess, on upright or slanting pillars."""
+        rng, length, depth = self.rng, self.length, self.depth
         recess = rng.uniform(2, 4)
-        build.box(place + at(0, 0, height / 2 + 2), [length, depth, height - 4], Material.FACADE,
-                  color, yaw, style=style)
-        build.box(place - toward * recess / 2 + at(0, 0, 1.5), [length * .96, depth - recess, 7],
-                  Material.FACADE, palette.wall(rng), yaw, style=int(rng.integers(1, STYLES)))
+        self.build.box(self.place + at(0, 0, self.height / 2 + 2),
+                       [length, depth, self.height - 4], Material.FACADE, self.color, self.yaw,
+                       style=self.style)
+        self.build.box(self.place - self.toward * recess / 2 + at(0, 0, 1.5),
+                       [length * .96, depth - recess, 7], Material.FACADE, palette.wall(rng),
+                       self.yaw, style=int(rng.integers(1, STYLES)))
         slant = rng.normal(0, 1.2) if rng.random() < .4 else 0.0
         for x in np.linspace(-.47, .47, max(2, int(length / rng.uniform(4, 8)))):
-            foot = place + toward * (depth / 2 - .5) + ahead * x * length
-            build.tube(foot - at(0, 0, 1), foot + ahead * slant + at(0, 0, 4.5), .35, None,
-                       Material.CONCRETE, color, 5, False)
-    elif kind < .65 and height < 12:  # a gable roof
-        build.box(floor, [length, depth, height + 2], Material.FACADE, color, yaw, style=style)
-        eaves, ridge = place + at(0, 0, height), place + at(0, 0, height + .35 * depth)
-        tiles = palette.varied(rng, palette.rgb(120, 65, 50), .3)
+            foot = self.place + self.toward * (depth / 2 - .5) + self.ahead * x * length
+            self.build.tube(foot - at(0, 0, 1), foot + self.ahead * slant + at(0, 0, 4.5), .35,
+                            None, Material.CONCRETE, self.color, 5, False)
+
+    def gabled(self) -> None:
+        """A pitched roof whose ridge runs along the road."""
+        self.block()
+        half, left = self.ahead * self.length / 2, self.left * self.depth / 2
+        eaves = self.place + at(0, 0, self.height)
+        ridge = self.place + at(0, 0, self.height + .35 * self.depth)
+        tiles = palette.varied(self.rng, palette.rgb(120, 65, 50), .3)
         for side in (-1, 1):
-            edge = side * left * (depth / 2 + .4)
-            build.quad([eaves - ahead * length / 2 + edge, eaves + ahead * length / 2 + edge,
-                        ridge + ahead * length / 2, ridge - ahead * length / 2], Material.CONCRETE,
-                       tiles)
-            end = side * ahead * length / 2
-            build.add(np.array([[eaves + end + left * depth / 2, eaves + end - left * depth / 2,
-                                 ridge + end]]), Material.CONCRETE, color)
-    else:
-        build.box(floor, [length, depth, height + 2], Material.FACADE, color, yaw, style=style)
-        if rng.random() < .5:  # a canopy
-            build.box(place + toward * (depth / 2 + .8) + at(0, 0, rng.uniform(2.8, 3.6)),
-                      [length * .8, 1.8, .2], Material.METAL, palette.wall(rng), yaw)
-        if rng.random() < .4:  # balconies or sunshades
-            for z in np.arange(3.5, min(height, 20), 3.2):
-                build.box(place + toward * (depth / 2 + .4) + at(0, 0, z), [length * .9, .9, .15],
-                          Material.CONCRETE, color, yaw)
-    for _ in range(int(rng.integers(0, 4))):  # what stands out of a wall
-        spot = place + toward * (depth / 2 + .15) + ahead * rng.uniform(-.45, .45) * length
-        build.box(spot + at(0, 0, rng.uniform(.6, 3.0)), rng.uniform(.2, 1.6, 3), Material.METAL
-                  if rng.random() < .5 else Material.POSTER, palette.any_color(rng), yaw,
-                  style=int(rng.integers(1, STYLES)))
+            edge = side * self.left * (self.depth / 2 + .4)
+            self.build.quad([eaves - half + edge, eaves + half + edge, ridge + half, ridge - half],
+                            Material.CONCRETE, tiles)
+            end = side * half
+            self.build.add(np.array([[eaves + end + left, eaves + end - left, ridge + end]]),
+                           Material.CONCRETE, self.color)
+
+    def plain(self) -> None:
+        """A block, perhaps with a canopy or with balconies."""
+        self.block()
+        rng, front = self.rng, self.place + self.toward * self.depth / 2
+        if rng.random() < .5:
+            self.build.box(front + self.toward * .8 + at(0, 0, rng.uniform(2.8, 3.6)),
+                           [self.length * .8, 1.8, .2], Material.METAL, palette.wall(rng), self.yaw)
+        if rng.random() < .4:
+            for z in np.arange(3.5, min(self.height, 20), 3.2):
+                self.build.box(front + self.toward * .4 + at(0, 0, z), [self.length * .9, .9, .15],
+                               Material.CONCRETE, self.color, self.yaw)
+
+    def protrusions(self) -> None:
+        """What stands out of a wall: boxes, posters."""
+        rng = self.rng
+        for _ in range(int(rng.integers(0, 4))):
+            spot = (self.place + self.toward * (self.depth / 2 + .15)
+                    + self.ahead * rng.uniform(-.45, .45) * self.length)
+            self.build.box(spot + at(0, 0, rng.uniform(.6, 3.0)), rng.uniform(.2, 1.6, 3),
+                           Material.METAL if rng.random() < .5 else Material.POSTER,
+                           palette.any_color(rng), self.yaw, style=int(rng.integers(1, STYLES)))
 
 
 def wall(build: MeshBuilder, rng: np.random.Generator, plan: RoadMap, s0: float, s1: float,

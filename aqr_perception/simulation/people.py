@@ -49,6 +49,13 @@ def pedestrian(rng: np.random.Generator, size: Size, stride: float) -> Mesh:
     if vest:
         build.tube([0, 0, .62 * height], [0, 0, .66 * height], .135, .135, Material.RETRO,
                    palette.rgb(210), 8, False)
+    _head_and_bag(build, rng, height, skin)
+    return _limited(build.build(), size)
+
+
+def _head_and_bag(build: MeshBuilder, rng: np.random.Generator, height: float, skin: Color
+                  ) -> None:
+    """Head with hair, and what some carry on the back or in the hand."""
     head = .07 * height
     build.ball([.01, 0, height - head * .95], [head * .75, head * .65, head * .95], Material.SKIN,
                skin, 7, 4)
@@ -59,7 +66,6 @@ def pedestrian(rng: np.random.Generator, size: Size, stride: float) -> Mesh:
         build.box([-.19, 0, .68 * height], [.14, .28, .4], Material.CLOTH, palette.cloth(rng))
     elif extra < .28:
         build.box([.05, .3, .36 * height], [.3, .1, .3], Material.CLOTH, palette.cloth(rng))
-    return _limited(build.build(), size)
 
 
 def bicycle(rng: np.random.Generator, size: Size, rider: bool) -> Mesh:

@@ -195,7 +195,7 @@ class TracedWorld:
         self._nothing = Surfaces.of(Mesh.joined([]), np.zeros(0, np.int32), np.zeros(0, np.float32))
 
     def moment(self, t: float, eye: NDArray[np.float64], heading: float = 0.0,
-               half_angle: float = np.pi, reach: float = 130.0) -> Moment:
+               half_angle: float = np.pi, reach: float = 105.0) -> Moment:
         """The world at time t, with the movers that can be seen from a place.
 
         Args:

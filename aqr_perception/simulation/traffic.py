@@ -49,7 +49,7 @@ def fill_lane(draft: Draft, lane: Lane, profile: Profile, density: float) -> Non
                         float(rng.normal(0, .012)))
         stuck = plan.crossing_at(motion.s, 2.0) is not None and not motion.moves
         if not stuck and draft.add(model, motion, .1) and name == "trailer":
-            _pull(draft, motion, model, lane)
+            _pull(draft, motion, lane)
             s += 8
         s += model.size[0] + 1.0 + float(rng.exponential(mean_gap)) + (
             1.0 if profile.speed < 1 else .5 * profile.speed)
@@ -169,7 +169,7 @@ def line_side_streets(draft: Draft, people: float, fullness: float) -> None:
                                                 turn=float(rng.normal(0, .03))), .05)
 
 
-def _pull(draft: Draft, motion: Motion, trailer: object, lane: Lane) -> None:
+def _pull(draft: Draft, motion: Motion, lane: Lane) -> None:
     """Put a tractor before a trailer that has been placed."""
     model = draft.actors[-1].model
     tractor = tractor_model(draft.rng, model)

@@ -20,6 +20,7 @@ from aqr_perception.simulation.ground import (
 from aqr_perception.simulation.mesh import Mesh
 from aqr_perception.simulation.motion import Motion, Profile, box_pose, car_pose
 from aqr_perception.simulation.roadmap import RoadMap, draw_roadmap
+from aqr_perception.simulation.roadworks import roadworks
 from aqr_perception.simulation.weather import Weather, draw_weather
 
 EGO_SIZE = np.array([4.08, 1.73, 1.56])
@@ -109,8 +110,8 @@ def _works(draft: Draft, own: float, length: float) -> float | None:
     line = lane.center - into * lane.width / 2
     s = float(rng.uniform(-85, length + 60))
     if lane.center == own:  # beside the road then
-        frontage.roadworks(draft, s, lane.center + into * (lane.width / 2 + .6),
+        roadworks(draft, s, lane.center + into * (lane.width / 2 + .6),
                            float(rng.uniform(10, 50)), into, plan.pavement)
         return None
-    frontage.roadworks(draft, s, line + into * .2, float(rng.uniform(12, 60)), into, lane.width)
+    roadworks(draft, s, line + into * .2, float(rng.uniform(12, 60)), into, lane.width)
     return lane.center
