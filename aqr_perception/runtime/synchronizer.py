@@ -7,11 +7,16 @@ the sensors, ``now_ns`` is the node's.
 A set opens when a sweep arrives (or, while the LiDAR is silent, an image of the anchor camera).
 Each camera gives the image closest to its expected time. The set goes out when every camera has
 settled, or at the deadline with what is there.
+
+A sensor is silent when nothing of it has come for longer than `silent_ns`, for longer than it
+usually takes, and while another sensor has gone on: a slow recording, or one that is held, silences
+none.
 """
 
 from __future__ import annotations
 
 import enum
+import statistics
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -19,6 +24,12 @@ from typing import Any
 
 MILLISECOND = 1_000_000
 LIDAR = 0
+SILENT_STEPS = 2.5
+"""So many of its usual steps a sensor may take before it can count as silent."""
+SILENT_MESSAGES = 3
+"""So many messages another sensor must have sent meanwhile."""
+ARRIVALS = 6
+"""Arrivals from which a sensor's usual step is taken: their median step."""
 
 
 class SampleState(enum.Enum):
@@ -69,8 +80,8 @@ class SynchronizerSettings:
         stale_ns: An older image up to this age still goes along, as stale; beyond it, absent. Equal
             to the tolerance, nothing stale is used.
         deadline_ns: Longest wait after the anchor's arrival.
-        silent_ns: A sensor without a message for this long is not waited for; when it is the LiDAR,
-            the cameras anchor.
+        silent_ns: A sensor without a message for this long (see the module) is not waited for; when
+            it is the LiDAR, the cameras anchor.
         buffer: Samples kept of each camera.
     """
 
@@ -111,10 +122,15 @@ class _Pending:
 
 @dataclass
 class _Stream:
-    """The recent samples of one sensor, by stamp, and how often they come."""
+    """The recent samples of one sensor, by stamp, and how often they come.
+
+    Attributes:
+        others: (S,) messages of every sensor up to this one's last.
+    """
 
     samples: deque[Sample]
-    last_arrival_ns: int | None = None
+    others: list[int]
+    arrivals: deque[int] = field(default_factory=lambda: deque(maxlen=ARRIVALS))
     period_ns: int | None = None
     last_stamp_ns: int | None = field(default=None)
 
@@ -136,7 +152,8 @@ class Synchronizer:
 
     def clear(self) -> None:
         """Forget all samples and pending sets; the counts stay."""
-        self._streams = [_Stream(deque(maxlen=self.settings.buffer)) for _ in self._offsets]
+        self._streams = [_Stream(deque(maxlen=self.settings.buffer), list(self.counts.received))
+                         for _ in self._offsets]
         self._pending: deque[_Pending] = deque()
         self._last_set_ns: int | None = None
         self._now_ns: int | None = None
@@ -162,7 +179,8 @@ class Synchronizer:
             return
         sample = Sample(stamp_ns, now_ns, payload)
         self._measure_period(stream, stamp_ns)
-        stream.last_arrival_ns = now_ns
+        stream.arrivals.append(now_ns)
+        stream.others = list(self.counts.received)
         _insert(stream.samples, sample)
         if sensor == self._anchor(now_ns):
             if self._last_set_ns is not None and stamp_ns <= self._last_set_ns:
@@ -207,9 +225,17 @@ class Synchronizer:
         return LIDAR
 
     def _silent(self, sensor: int, now_ns: int) -> bool:
-        last = self._streams[sensor].last_arrival_ns
-        since = self._started_ns if last is None else last
-        return since is not None and now_ns - since > self.settings.silent_ns
+        stream = self._streams[sensor]
+        since = stream.arrivals[-1] if stream.arrivals else self._started_ns
+        if since is None or now_ns - since <= self.settings.silent_ns:
+            return False
+        if len(stream.arrivals) > 1:
+            usual = statistics.median(later - earlier for earlier, later in zip(
+                stream.arrivals, list(stream.arrivals)[1:]))
+            if now_ns - since <= SILENT_STEPS * usual:
+                return False
+        gone_on = max(now - then for now, then in zip(self.counts.received, stream.others))
+        return gone_on >= SILENT_MESSAGES
 
     def _open(self, anchor: int, sample: Sample) -> None:
         """Queue a set; sweeps that overtook each other on the way are put in order."""

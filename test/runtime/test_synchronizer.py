@@ -180,3 +180,22 @@ def test_any_living_subset_keeps_sets_coming(alive):
     assert len(settled) == 24
     for chosen in settled:
         assert {i for i, sample in enumerate(chosen.samples) if sample is not None} == alive
+
+
+@pytest.mark.parametrize("period", [PERIOD, 5 * PERIOD, 20 * PERIOD])
+def test_a_slow_or_held_recording_silences_nobody(period):
+    """Sweeps keep to be waited for, though the steps are longer than `silent_ns`."""
+    messages = [(k * period + hold + (6 - sensor) * MILLISECOND, sensor, k * PERIOD)
+                for k in range(20) for sensor in range(1 + CAMERAS)
+                for hold in [10**11 if k >= 10 else 0]]
+    sets = run(make(), messages, until=10**13)
+    assert [s.stamp_ns for s in sets] == [k * PERIOD for k in range(20)]
+    assert all(s.anchor == 0 and s.states == (SampleState.FRESH,) * 7 for s in sets)
+
+
+def test_a_lidar_that_dies_in_a_slow_recording_is_noticed_too():
+    slow = 5 * PERIOD
+    messages = [(k * slow + sensor, sensor, k * slow) for k in range(20)
+                for sensor in range(1 + CAMERAS) if sensor or k < 10]
+    sets = run(make(), messages, until=10**13)
+    assert [s.anchor for s in sets if s.stamp_ns >= 13 * slow] == [1] * 7
