@@ -3,6 +3,14 @@
 SOURCE is a folder of simulated drives, a frame directory, or a folder of them. With --results the
 boxes come from a file in nuScenes' submission format, whose sample tokens name the frames.
 
+    evaluate drives                                    as the drives are
+    evaluate drives --faults                           under every fault of the simulator as well
+    evaluate drives --faults multicorrupt              under MultiCorrupt's ten
+    evaluate drives --faults fog camera_black --severities 3 --every 5
+
+Under faults, resistance (RA) is the mean over severities of the metric under the fault, divided by
+the metric without it.
+
 Attributes (moving, parked, ...) are those that the speed suggests, of truth and detections alike,
 since neither carries any.
 """
@@ -10,15 +18,15 @@ since neither carries any.
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from aqr_perception.evaluation.frames import EvaluationFrame
+    from aqr_perception.evaluation.report import Report
     from aqr_perception.recordings.rig import Rig
     from aqr_perception.types import Annotations, Detections, SensorFrame
 
@@ -38,7 +46,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, metavar="FILE", help="ROS parameter file of the rig")
     parser.add_argument("--sensors", choices=SENSORS, default="both",
                         help="leave the others out (default: both)")
+    parser.add_argument("--faults", nargs="*", metavar="NAME",
+                        help="once more under each of these faults; without a name under all; "
+                             "multicorrupt stands for its ten")
+    parser.add_argument("--severities", nargs="+", type=int, default=[1, 2, 3], metavar="LEVEL",
+                        help="of the faults, 1 is the mildest (default: 1 2 3)")
     parser.add_argument("--frames", type=int, metavar="N", help="only the first N frames")
+    parser.add_argument("--every", type=int, default=1, metavar="K",
+                        help="only every K-th frame, as if the drive had been recorded at a lower "
+                             "rate; faults that show old data still know the frames between")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
 
 
@@ -49,46 +65,59 @@ def run(args: argparse.Namespace) -> int:
         OSError: A file is not there.
         ValueError: A file is damaged, there is no truth, or an argument does not fit.
     """
-    from aqr_perception.evaluation.report import Report
-
-    frames = list(_from_results(args) if args.results else _from_detector(args))
-    if not frames:
-        raise ValueError(f"{args.source}: holds no frame with ground truth; expected some")
-    report = Report.of(frames)
+    _check(args)
+    report, about = _of_results(args) if args.results else _of_detector(args)
     print(report.table())
     if args.json:
-        args.json.write_text(json.dumps(report.to_json(), indent=1) + "\n", encoding="utf-8")
+        args.json.write_text(json.dumps(report.to_json() | about, indent=1) + "\n",
+                             encoding="utf-8")
     return 0
 
 
-def _from_detector(args: argparse.Namespace) -> Iterator[EvaluationFrame]:
-    """What the pipeline finds in each frame."""
-    from tqdm import tqdm
+def _check(args: argparse.Namespace) -> None:
+    for name in ("frames", "every"):
+        value = getattr(args, name)
+        if value is not None and value < 1:
+            raise ValueError(f"--{name} is {value}; expected 1 or more")
+    if args.results and (args.faults is not None or args.every != 1):
+        raise ValueError("--faults and --every are of a detector; expected none with --results")
+    if args.json and not args.json.parent.is_dir():
+        raise FileNotFoundError(2, "no such folder to write to", str(args.json.parent))
 
+
+def _of_detector(args: argparse.Namespace) -> tuple[Report, dict[str, Any]]:
+    from aqr_perception.cli.evaluation_run import detect
+    from aqr_perception.evaluation.metrics import evaluate
+    from aqr_perception.evaluation.report import FaultResult, Report
+    from aqr_perception.runtime.fault_runs import CLEAN
+
+    rig = _rig(args)
+    found = detect(args, rig, lambda frame: _only(frame, args.sensors))
+    frames = {setting: [_entry(detections, truth, rig) for detections, truth in pairs]
+              for setting, pairs in found.frames.items()}
+    clean = frames.pop(CLEAN, [])
+    _require(clean, args)
+    return Report.of(clean, [FaultResult(setting.fault, setting.severity, evaluate(entries))
+                             for setting, entries in frames.items()]), found.about
+
+
+def _of_results(args: argparse.Namespace) -> tuple[Report, dict[str, Any]]:
+    from aqr_perception.evaluation.report import Report
+
+    frames = list(_from_results(args))
+    _require(frames, args)
+    return Report.of(frames), {}
+
+
+def _rig(args: argparse.Namespace) -> Rig:
     from aqr_perception.recordings.rig import Rig, load_rig
-    from aqr_perception.runtime.pipeline import DetectionPipeline
-    from aqr_perception.types import Controls
 
-    rig = load_rig(args.config) if args.config else Rig()
-    pipeline = DetectionPipeline.load(args.weights, args.device, rig.mounting)
-    everything = Controls(score_threshold=0.0)
-    for frame, truth in tqdm(_frames(args, rig), unit="frame", disable=None):
-        seen = _only(frame, args.sensors)
-        yield _entry(pipeline(seen, everything).detections, truth, rig)
+    return load_rig(args.config) if args.config else Rig()
 
 
-def _frames(args: argparse.Namespace, rig: Rig) -> Iterator[tuple[SensorFrame, Annotations]]:
-    """Frames with truth, up to ``--frames`` of them."""
-    from aqr_perception.cli.detect import read_frames
-    from aqr_perception.simulation.cache import DriveFolder
-
-    if any(args.source.glob("drive-*.safetensors")):
-        drives = DriveFolder(args.source)
-        source = (drives.read(index) for index in range(len(drives)))
-    else:
-        source = ((frame, truth) for frame, truth in read_frames(args.source, rig)
-                  if truth is not None)
-    return itertools.islice(source, args.frames)
+def _require(frames: list[EvaluationFrame], args: argparse.Namespace) -> None:
+    if not frames:
+        raise ValueError(f"{args.source}: holds no frame with ground truth; expected some")
 
 
 def _from_results(args: argparse.Namespace) -> Iterator[EvaluationFrame]:
@@ -97,9 +126,8 @@ def _from_results(args: argparse.Namespace) -> Iterator[EvaluationFrame]:
     from aqr_perception.geometry import rigid
     from aqr_perception.recordings.boxes_file import read_annotations
     from aqr_perception.recordings.frame_directory import LIDAR_FRAME, find_frames, read_record
-    from aqr_perception.recordings.rig import Rig, load_rig
 
-    rig = load_rig(args.config) if args.config else Rig()
+    rig = _rig(args)
     results = read_results(args.results)
     for folder in find_frames(args.source)[:args.frames]:
         record, truth = read_record(folder), read_annotations(folder)
@@ -114,6 +142,7 @@ def _from_results(args: argparse.Namespace) -> Iterator[EvaluationFrame]:
 
 
 def _entry(found: Detections, truth: Annotations, rig: Rig) -> EvaluationFrame:
+    """Detections beside the truth; attributes are those that the speed suggests."""
     from aqr_perception.evaluation.attributes import attributes_from_motion
     from aqr_perception.evaluation.frames import EvaluationFrame
 

@@ -108,16 +108,17 @@ class Report:
         return "\n\n".join(parts)
 
     def _fault_table(self) -> str:
-        most = max(len(self.severities(fault)) for fault in self.fault_names)
+        levels = sorted({result.severity for result in self.faults})
         width = max(len("fault"), *(len(fault) for fault in self.fault_names))
-        lines = [f"{'fault':{width}}" + "".join(f"{metric + ' ' + str(i + 1):>8}"
-                                                for metric in FAULT_METRICS for i in range(most))
+        lines = [f"{'fault':{width}}" + "".join(f"{f'{metric} {level}':>8}"
+                                                for metric in FAULT_METRICS for level in levels)
                  + "".join(f"{'RA ' + metric:>8}" for metric in FAULT_METRICS)]
         for fault in self.fault_names:
             cells = []
             for metric in FAULT_METRICS:
-                values = [_figure(result.metrics, metric) for result in self.severities(fault)]
-                cells += values + [math.nan] * (most - len(values))
+                values = {result.severity: _figure(result.metrics, metric)
+                          for result in self.severities(fault)}
+                cells += [values.get(level, math.nan) for level in levels]
             cells += [self.resistance(fault, metric) for metric in FAULT_METRICS]
             lines.append(f"{fault:{width}}" + "".join(_cell(value, 8) for value in cells))
         lines.append("mRA: " + ", ".join(f"{metric} {self.mean_resistance(metric):.3f}"

@@ -90,4 +90,13 @@ def test_table_shows_every_class_error_and_fault():
     assert cone.split()[-3:] == ["-"] * 3
     dark = next(line for line in lines if line.startswith("dark"))
     assert dark.split()[:3] == ["dark", "0.100", "-"]  # it has one severity, fog has two
+    header = next(line for line in lines if line.startswith("fault"))
+    assert header.split()[1:5] == ["mAP", "1", "mAP", "2"]
     assert lines[-1].startswith("mRA: mAP 0.750")
+
+
+def test_table_of_faults_names_the_severities_that_were_run():
+    report = Report.of([PERFECT], [FaultResult("fog", 3, evaluate([AT_1_M]))])
+    header, fog, _ = report.table().splitlines()[-3:]
+    assert header.split() == ["fault", "mAP", "3", "NDS", "3", "RA", "mAP", "RA", "NDS"]
+    assert fog.split()[1] == "0.075"
