@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
+from aqr_perception.evaluation.counts import DISTANCE, SCORE, Counts, count
 from aqr_perception.evaluation.frames import EvaluationFrame
 from aqr_perception.evaluation.metrics import (
     ERRORS,
@@ -45,11 +46,13 @@ class Report:
     Attributes:
         overall: Over all boxes, without faults.
         near: Over boxes that `metrics.NEAR` counts.
+        counts: What was found, missed and false at one score; see `counts.Counts`.
         faults: One entry for each fault and severity, in any order.
     """
 
     overall: DetectionMetrics
     near: DetectionMetrics
+    counts: Counts
     faults: tuple[FaultResult, ...] = ()
 
     @staticmethod
@@ -57,7 +60,8 @@ class Report:
            faults: Sequence[FaultResult] = ()) -> Report:
         """Evaluate frames over all boxes and over near ones."""
         listed = list(frames)
-        return Report(evaluate(listed, NUSCENES), evaluate(listed, NEAR), tuple(faults))
+        return Report(evaluate(listed, NUSCENES), evaluate(listed, NEAR), count(listed),
+                      tuple(faults))
 
     @property
     def fault_names(self) -> list[str]:
@@ -85,11 +89,14 @@ class Report:
 
         Keys: ``mAP``, ``NDS``, ``mATE`` ... ``mAAE``, ``AP`` by class, ``AP_by_distance``,
         ``errors`` by class, ``truths``, ``detections``, ``frames``; ``near`` with the same keys;
-        ``faults`` by name, each with ``severities`` and ``RA``; ``mRA``.
+        ``counts`` with those of `counts.Counts` and what they are taken at; ``faults`` by name,
+        each with ``severities`` and ``RA``; ``mRA``.
         """
         return {
             **_metrics_json(self.overall),
             "near": _metrics_json(self.near),
+            "counts": {"score": SCORE, "distance": DISTANCE, **asdict(self.counts),
+                       "missed": self.counts.missed},
             "faults": {fault: {
                 "severities": {str(result.severity): {
                     metric: _number(_figure(result.metrics, metric)) for metric in FAULT_METRICS}
@@ -102,7 +109,8 @@ class Report:
     def table(self) -> str:
         """Text: a line of figures, a row a class, the near boxes, a row a fault."""
         parts = [_metrics_table("all boxes", self.overall),
-                 _metrics_table("near: within 30 m, 5 points or more", self.near)]
+                 _metrics_table("near: within 30 m, 5 points or more", self.near),
+                 self.counts.line()]
         if self.faults:
             parts.append(self._fault_table())
         return "\n\n".join(parts)
