@@ -192,6 +192,28 @@ class Gains:
 
 
 @dataclass(frozen=True)
+class WeightMapStrength:
+    """How far AQR of the mode ``weight_map`` goes; None leaves what the network was trained with.
+
+    Attributes:
+        residual_weight: Part of a feature that stays what it was, 0 to 1.
+        max_weight_clamp: Largest weight, 0.1 to 16.
+        gaussian_sigma: Radius of the Gaussian around a query [cells of the map], 0.1 to 32.
+    """
+
+    residual_weight: float | None = None
+    max_weight_clamp: float | None = None
+    gaussian_sigma: float | None = None
+
+    def __post_init__(self) -> None:
+        for name, low, high in (("residual_weight", 0.0, 1.0), ("max_weight_clamp", 0.1, 16.0),
+                                ("gaussian_sigma", 0.1, 32.0)):
+            value = getattr(self, name)
+            if value is not None and not low <= value <= high:
+                raise ValueError(f"aqr.{name} is {value}; expected {low:g} to {high:g}")
+
+
+@dataclass(frozen=True)
 class Controls:
     """Everything that may change between two frames; the node hands one such snapshot a frame.
 
@@ -200,6 +222,7 @@ class Controls:
         modulation_lidar: Say of AQR over the LiDAR: 0 none, 1 as trained.
         modulation_camera: The same for the cameras.
         aqr_enabled: False runs the network as if ``aqr.mode`` were ``off``.
+        weight_map: How far AQR of that mode goes.
         score_threshold: Detections below are left out.
         class_score_thresholds: The same by class name, where a class needs another.
         max_detections: Largest number of boxes a frame, the best kept.
@@ -209,6 +232,7 @@ class Controls:
     modulation_lidar: float = 1.0
     modulation_camera: float = 1.0
     aqr_enabled: bool = True
+    weight_map: WeightMapStrength = field(default_factory=WeightMapStrength)
     score_threshold: float = 0.1
     class_score_thresholds: dict[str, float] = field(default_factory=dict)
     max_detections: int = 300
@@ -224,7 +248,7 @@ class Controls:
                 raise ValueError(f"class_score_thresholds names '{name}'; expected one of "
                                  f"{', '.join(CLASS_NAMES)}")
             if not 0.0 <= value <= 1.0:
-                raise ValueError(f"score_threshold of {name} is {value}; expected 0 to 1")
+                raise ValueError(f"score_threshold.{name} is {value}; expected 0 to 1")
         if self.max_detections < 1:
             raise ValueError(f"max_detections is {self.max_detections}; expected 1 or more")
 

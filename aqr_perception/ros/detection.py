@@ -40,6 +40,9 @@ class Pipeline(Protocol):
     def __call__(self, frame: SensorFrame, controls: Controls, /) -> Any:
         """Detect objects in one frame; gives a `Result`."""
 
+    def check(self, controls: Controls, /) -> None:
+        """Raise ValueError where the network cannot be run so; called from another thread."""
+
 
 class DetectionLoop:
     """Subscribes, and works until it is closed.

@@ -93,12 +93,14 @@ class DetectorNode(LifecycleNode):
         self.failure = ""
         try:
             self._pipeline = self._load(self.parameters.config)
+            self.parameters.hold_to(self._pipeline.check)
         except (ValueError, OSError) as error:
             self.failure = " ".join(str(error).split())
         except Exception as error:  # rclpy would swallow it
             self.failure = f"{type(error).__name__}: {' '.join(str(error).split())}"
             self.get_logger().error(traceback.format_exc().rstrip())
         if self.failure:
+            self._pipeline = None
             self.get_logger().error(f"cannot be configured: {self.failure}")
             return TransitionCallbackReturn.FAILURE
         self._tf_listener = TransformListener(self._tf_buffer, self)
@@ -162,7 +164,9 @@ class DetectorNode(LifecycleNode):
             self._tf_listener.unregister()
             self._tf_listener = None
         self._tf_buffer.clear()
-        self._pipeline = None
+        if self._pipeline is not None:
+            self.parameters.hold_to_none()
+            self._pipeline = None
 
 
 def run(arguments: Sequence[str] | None = None, load: PipelineLoader = load_pipeline,

@@ -1,28 +1,31 @@
 """The node's parameters: declared with a meaning and a range, checked together, handed out whole.
 
 Structural ones are read once, into `NodeConfig`, and are read-only. The others may change while
-driving: a change is checked as a whole against all the rest, and takes effect as one new `Controls`
-with the next frame; a change that is refused leaves everything as it was.
+driving (see `run_time`): a change is checked as a whole against all the rest and against the
+network, and takes effect as one new `Controls` with the next frame; a change that is refused leaves
+everything as it was.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rcl_interfaces.msg import (
-    FloatingPointRange,
-    IntegerRange,
-    ParameterDescriptor,
-    SetParametersResult,
-)
-from rclpy.exceptions import ParameterException
+from rcl_interfaces.msg import SetParametersResult
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from aqr_perception.recordings.rig import NUSCENES_CAMERAS
-from aqr_perception.types import MODEL_LIDAR_HEIGHT, Controls, Gains, Mounting
+from aqr_perception.ros.parameter_spec import Spec, declare
+from aqr_perception.ros.run_time import (
+    RUN_TIME,
+    camera_gain,
+    completed,
+    completed_start,
+    controls_of,
+)
+from aqr_perception.types import MODEL_LIDAR_HEIGHT, Controls, Mounting
 
 IMAGE_TRANSPORTS = ("raw", "compressed")
 
@@ -67,67 +70,36 @@ class NodeConfig:
                 len(set(self.cameras)) != len(self.cameras)):
             raise ValueError(f"cameras is {list(self.cameras)}; expected at least one name, "
                              "each once")
+        if reserved := {"lidar", "camera"} & set(self.cameras):
+            raise ValueError(f"cameras names '{min(reserved)}', but gain.{min(reserved)} means "
+                             "something else; expected another name")
         if not self.intensity_field:
             raise ValueError("lidar.intensity_field is empty; expected the name of a field")
 
 
-@dataclass(frozen=True)
-class _Spec:
-    """One parameter: name, default, meaning, and smallest and largest value of a number."""
-
-    name: str
-    default: Any
-    description: str
-    limits: tuple[float, float] | None = None
-
-    def descriptor(self, read_only: bool) -> ParameterDescriptor:
-        descriptor = ParameterDescriptor(
-            name=self.name, description=self.description, read_only=read_only)
-        if self.limits and isinstance(self.default, int):
-            low, high = self.limits
-            descriptor.integer_range = [IntegerRange(from_value=int(low), to_value=int(high),
-                                                     step=1)]
-        elif self.limits:
-            low, high = self.limits
-            descriptor.floating_point_range = [FloatingPointRange(from_value=low, to_value=high)]
-        return descriptor
-
-
 STRUCTURAL = (
-    _Spec("autostart", True, "Configure and activate by itself at the start"),
-    _Spec("weights", "", "File of weights (.safetensors); empty: those that ship with the package"),
-    _Spec("device", "auto", "Where the network runs: auto (a GPU if there is one), cpu, cuda or "
-                            "cuda:N"),
-    _Spec("cameras", list(NUSCENES_CAMERAS), "Names of the cameras; the i-th is read from "
-                                             "~/input/image{i} and ~/input/camera_info{i}"),
-    _Spec("image_transport", "raw", "raw (sensor_msgs/Image) or compressed "
-                                    "(sensor_msgs/CompressedImage on <image topic>/compressed)"),
-    _Spec("lidar.forward_axis", "y", "Axis of the LiDAR frame that points forward: x (REP-103) or "
-                                     "y (nuScenes)"),
-    _Spec("lidar.height", MODEL_LIDAR_HEIGHT, "Height of the LiDAR frame's origin above the ground "
-                                              "[m]; 0 for a cloud in a ground frame",
-          (-10.0, 10.0)),
-    _Spec("lidar.intensity_max", 255.0, "Value of the cloud's intensity that means full",
-          (1e-6, 1e9)),
-    _Spec("lidar.intensity_field", "intensity", "Name of the cloud's intensity field"),
-    _Spec("fixed_frame", "odom", "tf frame that does not move with the car; joins the stamps of "
-                                 "LiDAR and cameras. Empty, or without such a frame in tf: the "
-                                 "rig's static transforms alone"),
-    _Spec("tf.timeout", 0.2, "Longest wait for the transforms of a frame [s]", (0.0, 5.0)),
-    _Spec("sync.queue_size", 10, "Messages of each input that wait for their set", (1, 1000)),
-    _Spec("sync.slop", 0.08, "Largest spread of the stamps of one set [s]", (0.0, 10.0)),
-)
-RUN_TIME = (
-    _Spec("score_threshold", 0.1, "Detections with a lower score are left out", (0.0, 1.0)),
-    _Spec("max_detections", 300, "Largest number of detections a frame, the best kept", (1, 10000)),
-    _Spec("gain.lidar", 1.0, "Say of the LiDAR: 1 as trained, 0 exactly as if it were absent",
-          (0.0, 4.0)),
-    _Spec("gain.camera", 1.0, "Say of all cameras together: 1 as trained, 0 as if absent",
-          (0.0, 4.0)),
-    _Spec("modulation.lidar", 1.0, "Say of AQR over the LiDAR: 0 none, 1 as trained", (0.0, 1.0)),
-    _Spec("modulation.camera", 1.0, "Say of AQR over the cameras: 0 none, 1 as trained",
-          (0.0, 1.0)),
-    _Spec("aqr.enabled", True, "False runs the network without AQR"),
+    Spec("autostart", True, "Configure and activate by itself at the start"),
+    Spec("weights", "", "File of weights (.safetensors); empty: those that ship with the package"),
+    Spec("device", "auto", "Where the network runs: auto (a GPU if there is one), cpu, cuda or "
+                           "cuda:N"),
+    Spec("cameras", list(NUSCENES_CAMERAS), "Names of the cameras; the i-th is read from "
+                                            "~/input/image{i} and ~/input/camera_info{i}"),
+    Spec("image_transport", "raw", "raw (sensor_msgs/Image) or compressed "
+                                   "(sensor_msgs/CompressedImage on <image topic>/compressed)"),
+    Spec("lidar.forward_axis", "y", "Axis of the LiDAR frame that points forward: x (REP-103) or "
+                                    "y (nuScenes)"),
+    Spec("lidar.height", MODEL_LIDAR_HEIGHT, "Height of the LiDAR frame's origin above the ground "
+                                             "[m]; 0 for a cloud in a ground frame",
+         (-10.0, 10.0)),
+    Spec("lidar.intensity_max", 255.0, "Value of the cloud's intensity that means full",
+         (1e-6, 1e9)),
+    Spec("lidar.intensity_field", "intensity", "Name of the cloud's intensity field"),
+    Spec("fixed_frame", "odom", "tf frame that does not move with the car; joins the stamps of "
+                                "LiDAR and cameras. Empty, or without such a frame in tf: the "
+                                "rig's static transforms alone"),
+    Spec("tf.timeout", 0.2, "Longest wait for the transforms of a frame [s]", (0.0, 5.0)),
+    Spec("sync.queue_size", 10, "Messages of each input that wait for their set", (1, 1000)),
+    Spec("sync.slop", 0.08, "Largest spread of the stamps of one set [s]", (0.0, 10.0)),
 )
 
 
@@ -146,16 +118,19 @@ class NodeParameters:
         """
         self._node = node
         for spec in STRUCTURAL:
-            _declare(node, spec, read_only=True)
+            declare(node, spec, read_only=True)
         self.config = _read_config(node)
-        self._run_time = (*RUN_TIME, *(
-            _Spec(f"gain.{name}", 1.0, f"Say of {name}, times gain.camera", (0.0, 4.0))
-            for name in self.config.cameras))
-        for spec in self._run_time:
-            _declare(node, spec, read_only=False)
-        self._controls = self._controls_with([])
+        run_time = (*RUN_TIME, *map(camera_gain, self.config.cameras))
+        self._names = [spec.name for spec in run_time]
+        for spec in run_time:
+            declare(node, spec, read_only=False)
+        self._check_network: Callable[[Controls], None] = _any_will_do
+        node.set_parameters(_as_parameters(completed_start(self._values())))
+        self._controls = controls_of(self._values(), self.config.cameras)
+        self._completes_before = hasattr(node, "add_pre_set_parameters_callback")
         node.add_on_set_parameters_callback(self._check)
-        if hasattr(node, "add_post_set_parameters_callback"):
+        if self._completes_before:  # from ROS 2 Iron on
+            node.add_pre_set_parameters_callback(self._complete)
             node.add_post_set_parameters_callback(self._apply)
 
     @property
@@ -163,39 +138,60 @@ class NodeParameters:
         """The values in force, as one snapshot that never changes."""
         return self._controls
 
-    def _controls_with(self, changes: Sequence[Parameter]) -> Controls:
-        values = {spec.name: self._node.get_parameter(spec.name).value for spec in self._run_time}
-        values.update((change.name, change.value) for change in changes if change.name in values)
-        return Controls(
-            gains=Gains(values["gain.lidar"], values["gain.camera"],
-                        {name: values[f"gain.{name}"] for name in self.config.cameras}),
-            modulation_lidar=values["modulation.lidar"],
-            modulation_camera=values["modulation.camera"],
-            aqr_enabled=values["aqr.enabled"],
-            score_threshold=values["score_threshold"],
-            max_detections=values["max_detections"])
+    def hold_to(self, check: Callable[[Controls], None]) -> None:
+        """Refuse from now on what a network cannot do.
+
+        Args:
+            check: Raises ValueError with the reason.
+
+        Raises:
+            ValueError: It cannot do what is set already.
+        """
+        check(self._controls)
+        self._check_network = check
+
+    def hold_to_none(self) -> None:
+        """No network is loaded: its limits no longer apply."""
+        self._check_network = _any_will_do
+
+    def _values(self) -> dict[str, Any]:
+        return {name: self._node.get_parameter(name).value for name in self._names}
+
+    def _complete(self, changes: list[Parameter]) -> list[Parameter]:
+        """Add what follows from a change, before it is checked."""
+        change = {parameter.name: parameter.value for parameter in changes}
+        try:
+            whole = completed(self._values(), change)
+        except ValueError:  # `_check` says why
+            return changes
+        return [*changes, *_as_parameters({name: value for name, value in whole.items()
+                                           if name not in change})]
 
     def _check(self, changes: list[Parameter]) -> SetParametersResult:
+        change = {parameter.name: parameter.value for parameter in changes}
+        current = self._values()
         try:
-            accepted = self._controls_with(changes)
+            whole = completed(current, change)
+            accepted = controls_of({**current, **whole}, self.config.cameras)
+            self._check_network(accepted)
         except (TypeError, ValueError) as error:
             return SetParametersResult(successful=False, reason=str(error))
-        if not hasattr(self._node, "add_post_set_parameters_callback"):  # before ROS 2 Iron
+        if not self._completes_before:
+            if len(whole) > len(change):  # what is added is set here, all of it together
+                return self._node.set_parameters_atomically(_as_parameters(whole))
             self._controls = accepted
         return SetParametersResult(successful=True)
 
     def _apply(self, changes: list[Parameter]) -> None:
-        self._controls = self._controls_with(changes)
+        self._controls = controls_of(self._values(), self.config.cameras)
 
 
-def _declare(node: Node, spec: _Spec, read_only: bool) -> None:
-    try:
-        node.declare_parameter(spec.name, spec.default, spec.descriptor(read_only))
-    except ParameterException as error:
-        limits = f" in {spec.limits[0]:g} to {spec.limits[1]:g}" if spec.limits else ""
-        kind = {bool: "true or false", int: "an integer", float: "a number with a point, as 1.0,",
-                str: "a text", list: "a list of texts"}[type(spec.default)]
-        raise ValueError(f"parameter {spec.name}: expected {kind}{limits} ({error})") from None
+def _any_will_do(controls: Controls) -> None:
+    """Stands for a network while none is loaded."""
+
+
+def _as_parameters(values: Mapping[str, Any]) -> list[Parameter]:
+    return [Parameter(name, value=value) for name, value in values.items()]
 
 
 def _read_config(node: Node) -> NodeConfig:

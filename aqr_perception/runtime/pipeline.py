@@ -11,6 +11,7 @@ import torch
 from aqr_perception.model import checkpoint
 from aqr_perception.model.aqr.monitor import AqrReport
 from aqr_perception.model.aqr.output import AqrOutput
+from aqr_perception.model.aqr.strength import check_strength
 from aqr_perception.model.aqr.temporal import TemporalMemory
 from aqr_perception.model.box_coder import decode
 from aqr_perception.model.detector import Detector
@@ -61,6 +62,7 @@ class DetectionPipeline:
         self.detector = detector.to(device).eval()
         self.device = device
         self.mounting = mounting
+        self._strength = CONTROLS_AS_TRAINED.weight_map
         self.reset()
 
     @classmethod
@@ -91,6 +93,14 @@ class DetectionPipeline:
         self._history: TemporalMemory | None = None
         self._last_stamp_ns: int | None = None
 
+    def check(self, controls: Controls) -> None:
+        """Tell whether the network can be run so; may be called from any thread.
+
+        Raises:
+            ValueError: It lacks what is to be changed; says what applies instead.
+        """
+        check_strength(self.detector.config.aqr, controls.weight_map)
+
     @torch.inference_mode()
     def __call__(self, frame: SensorFrame, controls: Controls = CONTROLS_AS_TRAINED) -> FrameResult:
         """Detect objects in one frame.
@@ -101,7 +111,11 @@ class DetectionPipeline:
 
         Returns:
             Detections with the frame's stamp and frame, and the time that each stage took.
+
+        Raises:
+            ValueError: The network cannot be run with these controls, see `check`.
         """
+        self._use(controls)
         clock = _StageClock(self.device)
         batch = prepare([frame], self.detector.config, self.mounting, controls)
         clock.lap("preprocess")
@@ -116,6 +130,13 @@ class DetectionPipeline:
             report, self._history = output.aqr.report, output.aqr.history
         note = "" if frame.present.any() else "no sensor delivered anything for this frame"
         return FrameResult(detections, StageTimes(**clock.laps), report, note)
+
+    def _use(self, controls: Controls) -> None:
+        """Set what is not handed in with each batch, before the frame."""
+        if controls.weight_map != self._strength:
+            self.check(controls)
+            self.detector.decoder.router.use(controls.weight_map)
+            self._strength = controls.weight_map
 
     def _history_for(self, frame: SensorFrame) -> TemporalMemory | None:
         """What AQR kept of the frame before, unless time went back (a bag in a loop) or too far."""

@@ -29,6 +29,9 @@ class FingerprintPipeline:
     def __init__(self, delay_s: float = 0.0) -> None:
         self.delay_s = delay_s
 
+    def check(self, controls: Controls) -> None:
+        """Nothing is beyond it."""
+
     def __call__(self, frame: SensorFrame, controls: Controls) -> FingerprintResult:
         time.sleep(self.delay_s)
         center, size, yaw = [], [], []

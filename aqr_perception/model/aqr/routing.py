@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from aqr_perception.model.aqr.window import WindowBias
 from aqr_perception.model.memory import Memory
-from aqr_perception.types import Batch
+from aqr_perception.types import Batch, WeightMapStrength
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,12 @@ class Router(nn.Module):
 
     This base routes nothing: the decoder then runs exactly as without AQR.
     """
+
+    def use(self, strength: WeightMapStrength) -> None:
+        """Go this far from the next frame on; only `weight_map` has such a strength.
+
+        Not to be called during a forward pass. `model.aqr.strength` tells what fits a network.
+        """
 
     def start(self, scene: Scene) -> Any:
         """Look at the evidence; what comes back is handed to the other two methods."""

@@ -30,11 +30,16 @@ _FAR_BELOW = -1e9
 
 
 class WeightRenderer(nn.Module):
-    """Renders any number of per-query values over the maps of one modality."""
+    """Renders any number of per-query values over the maps of one modality.
+
+    Attributes:
+        sigma: Radius of the Gaussian [cells] instead of the trained one; None for the latter.
+    """
 
     def __init__(self, config: RendererConfig) -> None:
         super().__init__()
         self.config = config
+        self.sigma: float | None = None
         log_sigma = torch.tensor(math.log(config.gaussian_sigma))
         self.log_sigma = nn.Parameter(log_sigma, requires_grad=config.learnable_sigma)
 
@@ -67,7 +72,9 @@ class WeightRenderer(nn.Module):
     def _spread(self, impulses: Tensor) -> Tensor:
         """Apply the kernel to maps (..., H, W)."""
         if self.config.method == "gaussian":
-            sigma, (height, width) = self.log_sigma.exp(), impulses.shape[-2:]
+            sigma = (self.log_sigma.exp() if self.sigma is None
+                     else torch.full_like(self.log_sigma, self.sigma))
+            height, width = impulses.shape[-2:]
             rows = gaussian_band(height, sigma)
             columns = rows if width == height else gaussian_band(width, sigma)
             return rows @ impulses @ columns

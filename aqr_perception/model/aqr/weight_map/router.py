@@ -8,18 +8,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from aqr_perception.model.aqr.config import WeightMapConfig
+from aqr_perception.model.aqr.config import ModulatorConfig, WeightMapConfig
 from aqr_perception.model.aqr.monitor import mean_mass, report
 from aqr_perception.model.aqr.output import AqrOutput
 from aqr_perception.model.aqr.places import full_precision, locate, to_cells, widened
 from aqr_perception.model.aqr.routing import Router, Routing, Scene
+from aqr_perception.model.aqr.strength import with_strength
 from aqr_perception.model.aqr.weight_map import published
 from aqr_perception.model.aqr.weight_map.cells import Cells, scene_cells
 from aqr_perception.model.aqr.weight_map.generator import build_generator
 from aqr_perception.model.aqr.weight_map.modulator import combine, gain
 from aqr_perception.model.aqr.weight_map.renderer import WeightRenderer
 from aqr_perception.model.memory import Memory
-from aqr_perception.types import CLASS_NAMES
+from aqr_perception.types import CLASS_NAMES, WeightMapStrength
 
 SMALL_OBJECT = 2.0
 """Objects shorter than this [m] count as small (the report's plan C)."""
@@ -50,17 +51,24 @@ class WeightMapRouter(Router):
     def __init__(self, channels: int, config: WeightMapConfig,
                  target_band: tuple[float, float]) -> None:
         super().__init__()
-        self.config = config
+        self.config = self.trained_config = config
         self.target_band = target_band
         self.generator = build_generator(channels, config.generator)
         self.renderer = WeightRenderer(config.renderer)
         if config.reference:
             nn.init.xavier_uniform_(self.generator.predictor.weight)
             nn.init.constant_(self.generator.predictor.bias, PUBLISHED_BIAS)
-        modulator = config.modulator
-        residuals = [modulator.class_residual_weight.get(name, modulator.residual_weight)
-                     for name in CLASS_NAMES]
-        self.register_buffer("class_residuals", torch.tensor(residuals), persistent=False)
+        self.register_buffer("class_residuals", class_residuals(config.modulator),
+                             persistent=False)
+
+    def use(self, strength: WeightMapStrength) -> None:
+        """Take other numbers for those that were trained with; None takes the latter again.
+
+        A class with a residual weight of its own keeps it.
+        """
+        self.config = with_strength(self.trained_config, strength)
+        self.renderer.sigma = strength.gaussian_sigma
+        self.class_residuals = class_residuals(self.config.modulator).to(self.class_residuals)
 
     def extra_repr(self) -> str:
         """Say how far a feature can be raised."""
@@ -176,6 +184,12 @@ class WeightMapRouter(Router):
         strength = state.scene.batch.modulation.to(state.weights.dtype)
         return torch.cat([1 + strength[:, modality, None] * switched_on * (factor - 1)
                           for factor, modality, switched_on in parts], dim=1)
+
+
+def class_residuals(modulator: ModulatorConfig) -> Tensor:
+    """(K,) residual weight of each class."""
+    return torch.tensor([modulator.class_residual_weight.get(name, modulator.residual_weight)
+                         for name in CLASS_NAMES])
 
 
 def bounded(raw: Tensor, largest: float) -> Tensor:
