@@ -2,6 +2,8 @@
 
     train DRIVES OUT --steps 9000            from the start
     train DRIVES OUT --steps 9000            again: goes on where it stopped
+    train DRIVES OUT --init FILE --aqr gate --freeze-baseline --faults 0.5
+                                             a gate for a trained network, on half spoiled frames
     torchrun --nproc-per-node 2 -m aqr_perception train ...   on several processes
 
 OUT holds the state to resume from, log.jsonl, TensorBoard files and weights.safetensors.
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     import torch
 
     from aqr_perception.model.detector import Detector
+    from aqr_perception.training.fault_sampler import FaultSampling
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,6 +30,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--preset", default="tiny", help="tiny, cmt_r50 or cmt_vov99")
     parser.add_argument("--init", type=Path, metavar="FILE",
                         help="start from these weights instead of random ones")
+    parser.add_argument("--aqr", metavar="MODE",
+                        help="adaptive query routing: off, gate, weight_map or attention_bias "
+                             "(default: as the preset or the weights have it)")
+    parser.add_argument("--freeze-baseline", action="store_true",
+                        help="train adaptive query routing alone; all else stays as it is")
+    parser.add_argument("--faults", type=float, default=0.0, metavar="SHARE",
+                        help="share of the frames that are spoiled by a fault (default: 0)")
+    parser.add_argument("--hold-out", nargs="+", metavar="FAULT",
+                        help="faults that are kept from training (default: camera_swapped "
+                             "lidar_rotated all_cameras_rotated)")
     parser.add_argument("--steps", type=int, default=9000, help="length of the run")
     parser.add_argument("--batch-size", type=int, default=8, help="frames a step and process")
     parser.add_argument("--learning-rate", type=float, default=2e-4,
@@ -50,6 +63,7 @@ def run(args: argparse.Namespace) -> int:
 
     from aqr_perception.runtime.pipeline import resolve_device
     from aqr_perception.simulation.cache import DriveFolder
+    from aqr_perception.training.baseline import with_mode
     from aqr_perception.training.engine import Trainer, TrainingSettings
     from aqr_perception.training.schedule import OneCycle
     from aqr_perception.types import Mounting
@@ -62,8 +76,12 @@ def run(args: argparse.Namespace) -> int:
     torch.manual_seed(args.seed)
     settings = TrainingSettings(
         steps=args.steps, batch_size=args.batch_size, seed=args.seed,
-        schedule=OneCycle(base=args.learning_rate), workers=args.workers, half=args.half)
-    trainer = Trainer(_network(args), DriveFolder(args.drives), Mounting(), settings, args.out,
+        schedule=OneCycle(base=args.learning_rate), workers=args.workers, half=args.half,
+        faults=_faults(args), freeze_baseline=args.freeze_baseline)
+    detector = _network(args)
+    if args.aqr is not None:
+        detector = with_mode(detector, args.aqr)
+    trainer = Trainer(detector, DriveFolder(args.drives), Mounting(), settings, args.out,
                       device)
     if trainer.step:
         print(f"going on at step {trainer.step}")
@@ -73,6 +91,14 @@ def run(args: argparse.Namespace) -> int:
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
     return 0
+
+
+def _faults(args: argparse.Namespace) -> FaultSampling:
+    from aqr_perception.training.fault_sampler import FaultSampling
+
+    if args.hold_out is None:
+        return FaultSampling(args.faults)
+    return FaultSampling(args.faults, held_out=tuple(args.hold_out))
 
 
 def _network(args: argparse.Namespace) -> Detector:

@@ -89,31 +89,42 @@ def augment_frame(frame: SensorFrame, settings: Augmentation, rng: np.random.Gen
     return replace(frame, images=images, lidar=lidar)
 
 
-def augment_world(batch: Batch, targets: Sequence[Targets], settings: Augmentation,
-                  rngs: Sequence[np.random.Generator]) -> tuple[Batch, list[Targets]]:
-    """Turn, scale, shift and mirror the world of each frame.
+def draw_worlds(settings: Augmentation, rngs: Sequence[np.random.Generator]
+                ) -> NDArray[np.float64]:
+    """(B, 4, 4) turn, scale, shift and mirror of the world of each frame.
 
     Args:
-        batch: Frames on the CPU.
-        targets: The truth of each.
         settings: Ranges.
         rngs: Source of the draws of each frame, so that a frame does not depend on its neighbours.
-
-    Returns:
-        The batch with points, projections and poses moved, and the boxes moved alike.
     """
-    matrices = np.stack([_draw_world(settings, rng) for rng in rngs])
-    world = torch.from_numpy(matrices)
+    return np.stack([_draw_world(settings, rng) for rng in rngs])
+
+
+def move_batch(batch: Batch, worlds: NDArray[np.float64]) -> Batch:
+    """Move points, projections and poses.
+
+    Consecutive frames that are moved by the same matrix keep the motion between them, as seen in
+    the moved world.
+
+    Args:
+        batch: Frames on the CPU; untouched.
+        worlds: (B, 4, 4).
+    """
+    world = torch.from_numpy(worlds)
     inverse = torch.linalg.inv(world)
     moved = world[batch.point_frame].float()
     xyz = (moved[:, :3, :3] @ batch.points[:, :3, None])[..., 0] + moved[:, :3, 3]
-    batch = replace(
+    return replace(
         batch,
         points=torch.cat([xyz, batch.points[:, 3:]], dim=1),
         image_from_lidar=(batch.image_from_lidar.double() @ inverse[:, None]).float(),
         fixed_from_model=batch.fixed_from_model @ inverse)
-    return batch, [Targets(_move_boxes(frame.boxes, matrix), frame.labels)
-                   for frame, matrix in zip(targets, world)]
+
+
+def move_targets(targets: Sequence[Targets], worlds: NDArray[np.float64]) -> list[Targets]:
+    """Move the boxes of each frame by its matrix of (B, 4, 4)."""
+    return [Targets(_move_boxes(frame.boxes, torch.from_numpy(world)), frame.labels)
+            for frame, world in zip(targets, worlds)]
 
 
 def _draw_present(frame: SensorFrame, settings: Augmentation, rng: np.random.Generator

@@ -203,7 +203,8 @@ def _box_loss(predicted: Tensor, wanted: Tensor) -> Tensor:
 def gate_loss(logits: GateLogits | None, labels: GateLabels | None, none: Tensor) -> Tensor:
     """Supervise the gate where it is known whom to trust; each level counts alike.
 
-    Denoising queries have no logits there. Sensors that are absent are not judged.
+    Denoising queries have no logits there. Sensors that are absent are not judged. The means run
+    over the entries of all processes.
 
     Args:
         logits: What the gate thinks.
@@ -215,29 +216,34 @@ def gate_loss(logits: GateLogits | None, labels: GateLabels | None, none: Tensor
     unjudged = ~logits.usable
     loss = none
     if logits.frame is not None and labels.frame is not None:
-        loss = loss + masked_bce(logits.frame, labels.frame.masked_fill(unjudged, torch.nan))
+        loss = loss + _shared_bce(logits.frame, labels.frame.masked_fill(unjudged, torch.nan))
     if logits.query is not None and labels.query is not None:
         wanted = labels.query.masked_fill(unjudged[:, None], torch.nan)
-        loss = loss + masked_bce(logits.query, wanted.expand_as(logits.query))
+        loss = loss + _shared_bce(logits.query, wanted.expand_as(logits.query))
     if logits.token is not None and labels.token is not None:
         wanted = labels.token.masked_fill(~logits.read, torch.nan)
-        loss = loss + masked_bce(logits.token, wanted.expand_as(logits.token))
+        loss = loss + _shared_bce(logits.token, wanted.expand_as(logits.token))
     return loss
+
+
+def _shared_bce(logits: Tensor, labels: Tensor) -> Tensor:
+    """`masked_bce`, weighed by this process's share of the known labels."""
+    known = (~labels.isnan()).sum().to(logits.dtype)[None]
+    return masked_bce(logits, labels) * (known / normalisers(known))[0]
 
 
 def agreement_loss(contrast: Contrast | None, labels: GateLabels | None, none: Tensor) -> Tensor:
     """Teach image columns and rays through the bird's-eye view to find each other (InfoNCE).
 
-    Cameras count where both they and the LiDAR are there and nothing speaks against either.
+    Cameras count where both they and the LiDAR are there and nothing is known against either.
     """
     if contrast is None:
         return none
     trusted = contrast.usable
-    if labels is not None and labels.frame is not None:
-        doubted = labels.frame < 0.5
-        trusted = trusted & ~doubted[:, 1:] & ~doubted[:, :1]
+    if labels is not None and labels.sound is not None:
+        trusted = trusted & labels.sound[:, 1:] & labels.sound[:, :1]
     logits = contrast.similarity / TEMPERATURE
     own = torch.diagonal(logits, dim1=-2, dim2=-1)
     each = (logits.logsumexp(-1) + logits.logsumexp(-2)) / 2 - own  # (B, V, W)
     weight = trusted.to(each.dtype)
-    return (each.mean(-1) * weight).sum() / weight.sum().clamp(min=1.0)
+    return (each.mean(-1) * weight).sum() / normalisers(weight.sum()[None])[0]

@@ -19,10 +19,13 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from aqr_perception.model import checkpoint
+from aqr_perception.model.aqr.history import look_back
+from aqr_perception.model.aqr.temporal import TemporalMemory
 from aqr_perception.model.config import to_dict
 from aqr_perception.model.detector import Detector
 from aqr_perception.model.inputs import to_device
 from aqr_perception.training.augment import Augmentation
+from aqr_perception.training.baseline import freeze_baseline, hold_statistics
 from aqr_perception.training.criterion import Criterion, Losses
 from aqr_perception.training.dataset import FrameSource, StepDataset, TrainingBatch
 from aqr_perception.training.denoising import (
@@ -36,6 +39,8 @@ from aqr_perception.training.distributed import (
     process,
     share_statistics,
 )
+from aqr_perception.training.fault_sampler import FaultSampling
+from aqr_perception.training.gate_labels import gate_labels
 from aqr_perception.training.heat_loss import heat_loss
 from aqr_perception.training.schedule import OneCycle, set_rate
 from aqr_perception.training.state import load_state, save_state
@@ -61,9 +66,13 @@ class TrainingSettings:
         average: Decay of the moving average of the weights that is kept as the result; 0 for none.
         image_lr_ratio: Learning rate of the image trunk as a share of the rest's.
         augmentation: Ranges.
+        faults: Which frames are spoiled.
+        freeze_baseline: Train the parameters of adaptive query routing alone; without denoising,
+            since nothing of it would be learned.
         log_every: Steps between lines of the log.
         save_every: Steps between saved states.
         workers: Loader processes; the result does not depend on it.
+        denoising_groups: Largest number of noisy copies of each object.
         half: Run the forward pass in half precision (fp16 with loss scaling on CUDA, bf16 on a
             CPU).
     """
@@ -77,9 +86,12 @@ class TrainingSettings:
     average: float = 0.998
     image_lr_ratio: float = 1.0
     augmentation: Augmentation = field(default_factory=Augmentation)
+    faults: FaultSampling = field(default_factory=FaultSampling)
+    freeze_baseline: bool = False
     log_every: int = 20
     save_every: int = 200
     workers: int = 1
+    denoising_groups: int = 10
     half: bool = False
 
 
@@ -96,7 +108,7 @@ class Trainer:
         device: Where to train.
 
     Raises:
-        ValueError: The folder holds a run with other settings.
+        ValueError: The folder holds a run with other settings, or nothing is left to train.
     """
 
     def __init__(self, detector: Detector, source: FrameSource, mounting: Mounting,
@@ -107,6 +119,8 @@ class Trainer:
         self.device = device
         self.rank, self.processes = process()
         self.criterion = Criterion()
+        if settings.freeze_baseline:
+            freeze_baseline(self.detector)
         self.average = copy.deepcopy(self.detector).eval() if settings.average else None
         self.optimizer = torch.optim.AdamW(_groups(self.detector, settings), lr=1.0)
         self.scaler = torch.amp.GradScaler(
@@ -123,7 +137,7 @@ class Trainer:
                                    self.optimizer, self._identity())
         self.dataset = StepDataset(
             source, detector.config, mounting, settings.batch_size, settings.steps, settings.seed,
-            settings.augmentation, self.rank, self.processes)
+            settings.augmentation, self.rank, self.processes, settings.faults)
 
     def run(self) -> Path | None:
         """Train to the last step.
@@ -166,20 +180,25 @@ class Trainer:
         """One update; returns the losses and the gradient's norm before clipping."""
         settings = self.settings
         self.detector.train()
+        if settings.freeze_baseline:
+            hold_statistics(self.detector)
         set_rate(self.optimizer, *settings.schedule.at(self.step, settings.steps))
         batch = to_device(item.batch, self.device)
         targets = [frame.to(self.device) for frame in item.targets]
         denoising = self._denoising(targets)
         with torch.autocast(self.device.type, enabled=settings.half,
                             dtype=torch.float16 if self.device.type == "cuda" else torch.bfloat16):
-            output = self.forward(batch, denoising)
+            output = self.forward(batch, denoising, self._history(item))
         if not (torch.isfinite(output.logits).all() and torch.isfinite(output.boxes).all()):
             raise ValueError(f"the network's output in step {self.step} is not finite; the batch "
                              f"is in {self._save_batch(item)}")
-        losses = self.criterion(output, targets, denoising)
+        config = self.detector.config
+        labels = None if item.faults is None else gate_labels(output, item.faults, item.batch,
+                                                              config)
+        losses = self.criterion(output, targets, denoising, labels)
         if output.heat is not None:
-            losses = replace(losses, heat=heat_loss(
-                output.heat, targets, batch, self.detector.config.detection_range))
+            losses = replace(losses, heat=heat_loss(output.heat, targets, batch,
+                                                    config.detection_range))
         if not torch.isfinite(losses.total):
             raise ValueError(f"the loss of step {self.step} is not finite: "
                              f"{losses.scalars()}; the batch is in {self._save_batch(item)}")
@@ -193,11 +212,23 @@ class Trainer:
         return Losses(*(mean_over_processes(getattr(losses, term.name))
                         for term in fields(losses))), norm
 
+    def _history(self, item: TrainingBatch) -> TemporalMemory | None:
+        """What the network would have kept of the frames before."""
+        if item.before is None:
+            return None
+        kept = look_back(self.detector, to_device(item.before.batch, self.device))
+        if kept is None:
+            return None
+        there = item.before.there.to(self.device)
+        return kept.take(torch.arange(len(there), device=self.device), there)
+
     def _denoising(self, targets: list[Targets]) -> DenoisingQueries | None:
         """Noisy copies of the truth; a frame's noise follows from its number alone."""
+        if self.settings.freeze_baseline:
+            return None
         config = self.detector.config
         most = max_over_processes(max(len(frame) for frame in targets), self.device)
-        groups = min(DenoisingConfig().groups, config.decoder.queries // max(most, 1))
+        groups = min(self.settings.denoising_groups, config.decoder.queries // max(most, 1))
         if not groups:
             return None
         first = (self.step * self.processes + self.rank) * len(targets)

@@ -6,7 +6,13 @@ import torch
 from training_frames import MadeUpFrames, make_frame, small_config
 
 from aqr_perception.model.inputs import prepare
-from aqr_perception.training.augment import Augmentation, augment_frame, augment_world
+from aqr_perception.training.augment import (
+    Augmentation,
+    augment_frame,
+    draw_worlds,
+    move_batch,
+    move_targets,
+)
 from aqr_perception.training.dataset import StepDataset, targets_of
 from aqr_perception.types import Controls, Mounting
 
@@ -26,7 +32,8 @@ def test_world_and_projection_move_together(seed):
     config, mounting = small_config(), Mounting()
     batch = prepare([frame], config, mounting, Controls())
     targets = targets_of(annotations, mounting, config.detection_range)
-    moved, moved_targets = augment_world(batch, [targets], STRONG, [np.random.default_rng(seed)])
+    worlds = draw_worlds(STRONG, [np.random.default_rng(seed)])
+    moved, moved_targets = move_batch(batch, worlds), move_targets([targets], worlds)
     before, depth = pixels_of(batch, targets.boxes[:, :3])
     after, moved_depth = pixels_of(moved, moved_targets[0].boxes[:, :3])
     assert not torch.allclose(targets.boxes, moved_targets[0].boxes, atol=0.1)
@@ -41,7 +48,8 @@ def test_points_stay_in_their_boxes_and_headings_and_speeds_turn(seed):
     config, mounting = small_config(), Mounting()
     batch = prepare([frame], config, mounting, Controls())
     targets = targets_of(annotations, mounting, config.detection_range)
-    moved, (after,) = augment_world(batch, [targets], STRONG, [np.random.default_rng(seed)])
+    worlds = draw_worlds(STRONG, [np.random.default_rng(seed)])
+    moved, (after,) = move_batch(batch, worlds), move_targets([targets], worlds)
 
     def local(points, boxes):
         offset = points[:, None, :2] - boxes[:, :2]

@@ -11,7 +11,13 @@ from golden import Golden
 from test_matcher import golden_targets
 
 from aqr_perception.model.aqr.monitor import AqrReport
-from aqr_perception.model.aqr.output import AqrOutput, Contrast, GateLabels, GateLogits
+from aqr_perception.model.aqr.output import (
+    AqrOutput,
+    Contrast,
+    GateLabels,
+    GateLogits,
+    TokenLayout,
+)
 from aqr_perception.model.box_coder import encode_boxes
 from aqr_perception.training.criterion import (
     TEMPERATURE,
@@ -142,7 +148,8 @@ def test_gate_is_taught_where_it_is_known_whom_to_trust():
     token = torch.zeros(LAYERS, 2, 4, requires_grad=True)
     read = torch.tensor([[True, True, False, True], [True, True, True, False]])
     labels = replace(labels, token=torch.tensor([[1.0, 0.0, 0.0, math.nan], [1.0, 1.0, 1.0, 0.0]]))
-    aqr = with_gate(output, GateLogits(frame, query, token, usable, read))
+    aqr = with_gate(output, GateLogits(frame, query, token, usable, read,
+                                      TokenLayout((0, 0), (0, 1), (1, 2))))
     losses = Criterion()(aqr, targets, labels=labels)
     assert losses.gate.item() == pytest.approx(0.2 * 3 * math.log(2))
     losses.gate.backward()
@@ -159,7 +166,7 @@ def test_agreement_is_learned_from_sensors_that_nothing_speaks_against():
     similarity = torch.randn(2, 2, 5, 5, generator=torch.Generator().manual_seed(0))
     similarity.requires_grad_()
     contrast = Contrast(similarity, torch.tensor([[True, False], [True, True]]))
-    labels = GateLabels(frame=torch.tensor([[1.0, math.nan, 1.0], [1.0, 0.0, 1.0]]))
+    labels = GateLabels(sound=torch.tensor([[True, True, True], [True, False, True]]))
     loss = Criterion()(with_gate(output, contrast=contrast), targets, labels=labels).agreement
     loss.backward()
     learned = similarity.grad.abs().amax((-2, -1)) > 0

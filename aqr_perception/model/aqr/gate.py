@@ -26,7 +26,13 @@ from aqr_perception.model.aqr.evidence import (
     gather,
 )
 from aqr_perception.model.aqr.monitor import mean_mass, report
-from aqr_perception.model.aqr.output import AqrOutput, Contrast, GateLabels, GateLogits
+from aqr_perception.model.aqr.output import (
+    AqrOutput,
+    Contrast,
+    GateLabels,
+    GateLogits,
+    TokenLayout,
+)
 from aqr_perception.model.aqr.places import full_precision
 from aqr_perception.model.aqr.routing import Router, Routing, Scene
 from aqr_perception.model.aqr.statistics import occupancy
@@ -169,7 +175,8 @@ class GateRouter(Router):
         logits = GateLogits(
             state.frame_logits if self.config.frame else None,
             torch.stack(state.query_logits)[:, :, first:] if state.query_logits else None,
-            state.token_logits, memory.present, _read(memory))
+            state.token_logits, memory.present, _read(memory),
+            TokenLayout(memory.bev_shape, memory.views, memory.image_shape))
         return AqrOutput(summary, factor.detach(), None, logits, state.contrast, state.history)
 
     def _query_logits(self, layer: int, target: Tensor, reference_points: Tensor, state: GateState

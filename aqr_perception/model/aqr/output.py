@@ -19,13 +19,32 @@ class GateLabels:
 
     Attributes:
         frame: (B, S) whole sensors, or None.
-        query: (B, Q, S) sensors for each matching query, or None.
+        query: (B, Q, S) sensors for each matching query, or (L, B, Q, S) where queries move from
+            layer to layer; or None.
         token: (B, T) tokens, or None.
+        sound: (B, S) bool: nothing at all is known against what the sensor says, so that it may
+            teach the descriptors to agree; or None.
     """
 
     frame: Tensor | None = None
     query: Tensor | None = None
     token: Tensor | None = None
+    sound: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class TokenLayout:
+    """Where tokens stand: those of the bird's-eye view row by row, then each picture's; `Memory`.
+
+    Attributes:
+        bev_shape: Rows (y) and columns (x); (0, 0) without.
+        views: The rig's cameras that have tokens, in order.
+        image_shape: Rows and columns of each picture; (0, 0) without.
+    """
+
+    bev_shape: tuple[int, int]
+    views: tuple[int, ...]
+    image_shape: tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -38,6 +57,7 @@ class GateLogits:
         token: (L, B, T), or None.
         usable: (B, S) bool: sensors that were there to be judged.
         read: (B, T) bool: tokens of those sensors that attention reads.
+        layout: Where the T tokens stand.
     """
 
     frame: Tensor | None
@@ -45,6 +65,7 @@ class GateLogits:
     token: Tensor | None
     usable: Tensor
     read: Tensor
+    layout: TokenLayout
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,54 @@
+"""Adaptive query routing on top of a trained network, whose other parts may stay as they are."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from aqr_perception.model.detector import Detector
+
+
+def with_mode(detector: Detector, mode: str) -> Detector:
+    """The network with another mode of adaptive query routing, its other weights taken over.
+
+    Args:
+        detector: Its settings of that mode are kept.
+        mode: See `AqrConfig`. The one that it has gives the network itself.
+
+    Raises:
+        ValueError: There is no such mode.
+    """
+    config = detector.config
+    if mode == config.aqr.mode:
+        return detector
+    made = Detector(replace(config, aqr=replace(config.aqr, mode=mode)))
+    fresh = {f"decoder.router.{name}": value
+             for name, value in made.decoder.router.state_dict().items()}
+    kept = {name: value for name, value in detector.state_dict().items()
+            if not name.startswith("decoder.router.")}
+    made.load_state_dict(kept | fresh)
+    return made
+
+
+def freeze_baseline(detector: Detector) -> None:
+    """Leave only the parameters of adaptive query routing to train.
+
+    Raises:
+        ValueError: The network has none.
+    """
+    router = list(detector.decoder.router.parameters())
+    if not router:
+        raise ValueError(f"with aqr.mode '{detector.config.aqr.mode}' a frozen network has nothing "
+                         "to train; expected another mode")
+    detector.requires_grad_(False)
+    for parameter in router:
+        parameter.requires_grad_()
+
+
+def hold_statistics(detector: Detector) -> None:
+    """Let batch normalisation outside adaptive query routing use its statistics, and keep them."""
+    routing = set(detector.decoder.router.modules())
+    for module in detector.modules():
+        if isinstance(module, _BatchNorm) and module not in routing:
+            module.eval()
