@@ -106,10 +106,11 @@ class DetectionLoop:
         assembled = self._assembler.assemble(samples)
         for note in assembled.notes:
             self._log.warning(note, throttle_duration_sec=QUIET_S)
-        result = self._pipeline(assembled.frame, self._controls())
+        controls = self._controls()
+        result = self._pipeline(assembled.frame, controls)
         if result.note:
             self._log.warning(result.note, throttle_duration_sec=QUIET_S)
-        self._outputs.publish(result.detections)
+        self._outputs.publish(result.detections, controls)
         self.processed += 1
         if self.processed == 1:
             self._log.info(f"first frame: {len(result.detections)} detections")

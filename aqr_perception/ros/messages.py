@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from geometry_msgs.msg import Point, Pose, Quaternion, TransformStamped, Vector3
 from std_msgs.msg import Header
 from vision_msgs.msg import (
@@ -71,6 +76,24 @@ def detections_to_message(detections: Detections) -> Detection3DArray:
         detection.bbox.size = Vector3(x=size[0], y=size[1], z=size[2])
         message.detections.append(detection)
     return message
+
+
+def values_to_message(stamp_ns: int, frame_id: str, name: str, values: Mapping[str, Any]
+                      ) -> DiagnosticArray:
+    """Named values of one frame → ``diagnostic_msgs/DiagnosticArray``, of a single status.
+
+    No standard message holds named values of several types and a header. Each value is the text
+    that a file of parameters takes, as ``0.5``, ``300`` or ``true``.
+
+    Args:
+        stamp_ns: The frame's time [ns].
+        frame_id: Its frame.
+        name: What the values are.
+        values: By name.
+    """
+    return DiagnosticArray(header=header_of(stamp_ns, frame_id), status=[DiagnosticStatus(
+        level=DiagnosticStatus.OK, name=name,
+        values=[KeyValue(key=key, value=json.dumps(value)) for key, value in values.items()])])
 
 
 def label_info(stamp_ns: int, frame_id: str, threshold: float) -> LabelInfo:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from vision_msgs.msg import Detection3DArray, LabelInfo, VisionInfo
@@ -9,8 +10,14 @@ from visualization_msgs.msg import MarkerArray
 
 from aqr_perception import __version__
 from aqr_perception.ros.markers import markers_of
-from aqr_perception.ros.messages import detections_to_message, label_info, vision_info
-from aqr_perception.types import Detections
+from aqr_perception.ros.messages import (
+    detections_to_message,
+    label_info,
+    values_to_message,
+    vision_info,
+)
+from aqr_perception.ros.run_time import values_of
+from aqr_perception.types import Controls, Detections
 
 RESULT_QOS = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 PICTURE_QOS = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
@@ -25,6 +32,7 @@ class Outputs:
         self._node = node
         create = node.create_lifecycle_publisher
         self._detections = create(Detection3DArray, "~/output/detections", RESULT_QOS)
+        self._controls = create(DiagnosticArray, "~/output/controls", RESULT_QOS)
         self._markers = create(MarkerArray, "~/output/markers", PICTURE_QOS)
         self._label_info = create(LabelInfo, "~/output/label_info", LATCHED_QOS)
         self._vision_info = create(VisionInfo, "~/output/vision_info", LATCHED_QOS)
@@ -36,13 +44,23 @@ class Outputs:
         self._vision_info.publish(vision_info(
             now_ns, "", f"aqr_perception {__version__}", self._label_info.topic_name))
 
-    def publish(self, detections: Detections) -> None:
-        """Publish one frame's result; markers only where somebody looks at them."""
+    def publish(self, detections: Detections, controls: Controls) -> None:
+        """Publish one frame's result; all but the detections only where somebody listens.
+
+        Args:
+            detections: Of the frame.
+            controls: What they were made with.
+        """
         self._detections.publish(detections_to_message(detections))
+        if self._controls.get_subscription_count():
+            self._controls.publish(values_to_message(
+                detections.stamp_ns, detections.frame_id, f"{self._node.get_name()}: controls",
+                values_of(controls)))
         if self._markers.get_subscription_count():
             self._markers.publish(markers_of(detections))
 
     def destroy(self) -> None:
         """Take the publishers off the node."""
-        for publisher in (self._detections, self._markers, self._label_info, self._vision_info):
+        for publisher in (self._detections, self._controls, self._markers, self._label_info,
+                          self._vision_info):
             self._node.destroy_lifecycle_publisher(publisher)

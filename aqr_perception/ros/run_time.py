@@ -141,6 +141,24 @@ def controls_of(values: Values, cameras: tuple[str, ...]) -> Controls:
         max_detections=values["max_detections"])
 
 
+def values_of(controls: Controls) -> dict[str, Any]:
+    """The other way: values by the parameters' names, `PRESET` left out, which is only a name."""
+    strength = {f"aqr.{name}": getattr(controls.weight_map, name) for name in STRENGTH}
+    thresholds = {f"score_threshold.{name}": controls.class_score_thresholds.get(name)
+                  for name in CLASS_NAMES}
+    return {
+        "score_threshold": controls.score_threshold,
+        **{name: UNSET if value is None else value for name, value in thresholds.items()},
+        "max_detections": controls.max_detections,
+        "gain.lidar": controls.gains.lidar,
+        "gain.camera": controls.gains.camera,
+        **{f"gain.{name}": gain for name, gain in controls.gains.cameras.items()},
+        "modulation.lidar": controls.modulation_lidar,
+        "modulation.camera": controls.modulation_camera,
+        "aqr.enabled": controls.aqr_enabled,
+        **{name: UNSET if value is None else value for name, value in strength.items()}}
+
+
 def _set(values: Mapping[str, float]) -> dict[str, float]:
     """Those that are set."""
     return {name: value for name, value in values.items() if value != UNSET}

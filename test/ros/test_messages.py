@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,6 +17,7 @@ from aqr_perception.ros.messages import (
     label_info,
     ns_to_stamp,
     transform_to_message,
+    values_to_message,
 )
 from aqr_perception.types import CLASS_NAMES, Detections
 
@@ -82,6 +84,15 @@ def test_labels_are_named_in_order():
     assert [(item.class_id, item.class_name) for item in message.class_map] == list(
         enumerate(CLASS_NAMES))
     assert message.threshold == 0.25
+
+
+def test_values_are_text_as_a_file_of_parameters_takes_it():
+    values = {"gain.lidar": 0.1, "max_detections": 300, "aqr.enabled": True, "name": "a"}
+    message = values_to_message(5, "lidar", "detector: controls", values)
+    assert (stamp_to_ns(message.header.stamp), message.header.frame_id) == (5, "lidar")
+    (status,) = message.status
+    assert (status.level, status.name) == (status.OK, "detector: controls")
+    assert {item.key: yaml.safe_load(item.value) for item in status.values} == values
 
 
 def test_markers_delete_the_old_first_and_carry_class_and_motion():

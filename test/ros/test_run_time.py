@@ -17,6 +17,7 @@ from aqr_perception.ros.run_time import (
     completed_start,
     controls_of,
     preset_values,
+    values_of,
 )
 from aqr_perception.types import CLASS_NAMES, Controls
 
@@ -127,6 +128,7 @@ def test_ten_thousand_random_changes_leave_a_valid_state():
         for value in (*vars(controls.weight_map).values(), *controls.gains.cameras.values(),
                       controls.gains.lidar, controls.modulation_lidar, controls.score_threshold):
             assert value is None or math.isfinite(value)
+        assert values_of(controls) == {name: state[name] for name in SPECS if name != PRESET}
         assert ((controls.score_thresholds() >= 0) & (controls.score_thresholds() <= 1)).all()
         for name, value in preset_values(state[PRESET]).items():
             assert state[name] == value

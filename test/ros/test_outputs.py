@@ -1,0 +1,101 @@
+"""What is published beside the detections of a frame, over DDS."""
+
+import threading
+import time
+
+import numpy as np
+import pytest
+import yaml
+from diagnostic_msgs.msg import DiagnosticArray
+from fingerprint import FingerprintPipeline
+from live_rig import START_NS, STEP_NS, WAIT_S, Context, Rig, wait_until
+from rclpy.lifecycle import TransitionCallbackReturn
+from rclpy.parameter import Parameter
+
+from aqr_perception.ros.conversions import detections_from_message, stamp_to_ns
+
+SUCCESS = TransitionCallbackReturn.SUCCESS
+FIRST = 100
+"""Number of the first set that counts; those before it go out until somebody hears."""
+
+
+@pytest.fixture
+def context():
+    made = Context()
+    yield made
+    made.close()
+
+
+class Held(FingerprintPipeline):
+    """Stays in the middle of a frame until it is let go, from set `FIRST` on."""
+
+    def __init__(self):
+        super().__init__()
+        self.entered, self.go_on = threading.Semaphore(0), threading.Semaphore(0)
+
+    def __call__(self, frame, controls):
+        if frame.stamp_ns >= START_NS + FIRST * STEP_NS:
+            self.entered.release()
+            assert self.go_on.acquire(timeout=WAIT_S)
+        return super().__call__(frame, controls)
+
+
+def start(context, pipeline, **parameters):
+    node = context.detector(pipeline, **parameters)
+    rig = Rig(context)
+    assert node.trigger_configure() == SUCCESS
+    assert node.trigger_activate() == SUCCESS
+    context.spin()
+    rig.wait_matched()
+    return node, rig
+
+
+def listen(node, rig, message_type, name):
+    """Collect what comes on an output; sets go out before until the two ends are joined.
+
+    Returns:
+        The messages, none yet.
+    """
+    heard = []
+    rig.node.create_subscription(message_type, f"/detector/output/{name}", heard.append, 10)
+    for index in range(FIRST):
+        rig.send(index)
+        wait_until(lambda: node._loop.processed > index, "the set's end")  # noqa: B023 - done here
+        time.sleep(0.1)
+        if heard and rig.results and heard[-1].header == rig.results[-1].header:
+            heard.clear()
+            rig.results.clear()
+            return heard
+    raise AssertionError(f"nothing comes on {name}")
+
+
+def test_a_change_in_the_middle_of_a_frame_is_whole_in_the_next_and_not_in_this(context):
+    pipeline = Held()
+    node, rig = start(context, pipeline)
+    heard = listen(node, rig, DiagnosticArray, "controls")
+    stamps = [rig.send(FIRST)]
+    assert pipeline.entered.acquire(timeout=WAIT_S)
+    assert node.set_parameters_atomically([
+        Parameter("gain.lidar", value=0.25), Parameter("score_threshold", value=0.75),
+        Parameter("score_threshold.car", value=0.5), Parameter("aqr.enabled", value=False),
+    ]).successful
+    pipeline.go_on.release()
+    wait_until(lambda: len(heard) == 1, "the first frame's controls")
+    stamps.append(rig.send(FIRST + 1))
+    assert pipeline.entered.acquire(timeout=WAIT_S)
+    pipeline.go_on.release()
+    wait_until(lambda: len(heard) == 2, "the second frame's controls")
+    rig.wait_results(2)
+    names = ("gain.lidar", "gain.camera", "score_threshold", "score_threshold.car", "aqr.enabled")
+    before, after = (1.0, 1.0, 0.1, -1.0, True), (0.25, 1.0, 0.75, 0.5, False)
+    for stamp_ns, message, result, expected in zip(stamps, heard, rig.results, (before, after),
+                                                   strict=True):
+        assert stamp_to_ns(message.header.stamp) == stamp_ns
+        assert message.header.frame_id == "lidar"
+        (status,) = message.status
+        assert status.name == "detector: controls"
+        values = {item.key: yaml.safe_load(item.value) for item in status.values}
+        assert tuple(values[name] for name in names) == expected
+        shown = detections_from_message(result)
+        assert shown.stamp_ns == stamp_ns
+        np.testing.assert_allclose(shown.boxes.center[-1], expected[:3], atol=1e-6)
