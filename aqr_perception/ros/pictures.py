@@ -18,9 +18,10 @@ MAX_PIXELS = 64_000_000
 
 _BAYER = re.compile(r"bayer_(rggb|bggr|gbrg|grbg)(8|16)$")
 _COLOR = re.compile(r"(rgb|bgr|rgba|bgra|mono)(8|16)$")
-_YUV422 = ("yuv422", "yuv422_yuy2", "uyvy", "yuyv")
+# The newer names of the two layouts, which cv_bridge of older distributions does not know.
+_YUV422 = {"uyvy": "yuv422", "yuyv": "yuv422_yuy2"}
 # OpenCV's own names say nothing of colour; they stand for OpenCV's own order.
-_OPENCV_ORDER = {"8UC1": "mono8", "8UC3": "bgr8", "8UC4": "bgra8"}
+_OTHER_NAMES = {**_YUV422, "8UC1": "mono8", "8UC3": "bgr8", "8UC4": "bgra8"}
 _CHANNELS = {"mono": 1, "rgb": 3, "bgr": 3, "rgba": 4, "bgra": 4}
 
 
@@ -44,7 +45,7 @@ def pixels_from_message(message: Any) -> NDArray[np.uint8]:
 
 
 def _pixels_from_image(message: Any) -> NDArray[np.uint8]:
-    encoding = _OPENCV_ORDER.get(message.encoding, message.encoding)
+    encoding = _OTHER_NAMES.get(message.encoding, message.encoding)
     sample_bytes, pixel_bytes = _encoding_layout(encoding)
     data = np.frombuffer(memoryview(message.data), dtype=np.uint8)
     _check_pixel_count(message.width, message.height)
@@ -72,7 +73,7 @@ def _encoding_layout(encoding: str) -> tuple[int, int]:
         return sample, sample * _CHANNELS[color[1]]
     if bayer := _BAYER.match(encoding):
         return int(bayer[2]) // 8, int(bayer[2]) // 8
-    if encoding in _YUV422:
+    if encoding in _YUV422.values():
         return 1, 2
     raise ValueError(f"image encoding '{encoding}' is not a colour or grey picture; expected rgb8, "
                      "bgr8, rgba8, bgra8, mono8, their 16-bit forms, bayer_*, yuv422 or 8UC1/3/4")

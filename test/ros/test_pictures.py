@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aqr_perception.recordings.image_file import image_size
+from aqr_perception.ros import pictures
 from aqr_perception.ros.pictures import pixels_from_message
 
 RNG = np.random.default_rng(3)
@@ -87,13 +88,29 @@ def test_bayer_patterns_give_the_right_colour(pattern):
 
 
 @needs_cv_bridge
-def test_yuv422_of_a_grey_scene_is_grey():
+@pytest.mark.parametrize(("encoding", "luma_at"), [("yuv422", 1), ("uyvy", 1), ("yuv422_yuy2", 0),
+                                                   ("yuyv", 0)])
+def test_yuv422_of_a_grey_scene_is_grey(encoding, luma_at):
     luma = RNG.integers(30, 220, (6, 8), dtype=np.uint8)
-    uyvy = np.empty((6, 8, 2), np.uint8)
-    uyvy[..., 0], uyvy[..., 1] = 128, luma
-    pixels = pixels_from_message(colour_image(uyvy, "yuv422"))
+    packed = np.full((6, 8, 2), 128, np.uint8)
+    packed[..., luma_at] = luma
+    pixels = pixels_from_message(colour_image(packed, encoding))
     assert np.ptp(pixels.astype(int), axis=2).max() <= 1
     assert np.corrcoef(pixels[..., 0].ravel(), luma.ravel())[0, 1] > 0.99
+
+
+@pytest.mark.parametrize(("newer", "older"), [("uyvy", "yuv422"), ("yuyv", "yuv422_yuy2")])
+def test_older_cv_bridge_is_asked_by_the_names_that_it_knows(monkeypatch, newer, older):
+    asked = []
+
+    class Bridge:
+        def imgmsg_to_cv2(self, message, desired_encoding):
+            asked.append(message.encoding)
+            return BGR
+
+    monkeypatch.setattr(pictures, "_bridge", lambda: (Bridge(), (RuntimeError,)))
+    pixels_from_message(colour_image(np.zeros((6, 8, 2), np.uint8), newer))
+    assert asked == [older]
 
 
 @pytest.mark.parametrize("encoding", ["32FC1", "16UC1", "", "h264", "8UC2"])
