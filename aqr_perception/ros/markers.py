@@ -9,15 +9,9 @@ from std_msgs.msg import ColorRGBA
 from visualization_msgs.msg import Marker, MarkerArray
 
 from aqr_perception.ros.messages import header_of, yaw_to_quaternion
-from aqr_perception.types import Detections
+from aqr_perception.types import CLASS_NAMES, Detections
+from aqr_perception.visualization.colors import class_rgb
 
-# One colour a class, red green blue 0..1.
-CLASS_COLORS: dict[str, tuple[float, float, float]] = {
-    "car": (1.00, 0.62, 0.00), "truck": (1.00, 0.39, 0.28),
-    "construction_vehicle": (0.91, 0.59, 0.27), "bus": (1.00, 0.50, 0.31),
-    "trailer": (1.00, 0.55, 0.00), "barrier": (0.55, 0.60, 0.67),
-    "motorcycle": (1.00, 0.24, 0.39), "bicycle": (0.86, 0.08, 0.55),
-    "pedestrian": (0.16, 0.45, 1.00), "traffic_cone": (0.30, 0.75, 0.60)}
 LIFETIME_S = 1.0
 """Boxes vanish by themselves when the detector falls silent."""
 MIN_SPEED = 0.5
@@ -32,10 +26,10 @@ def markers_of(detections: Detections) -> MarkerArray:
     header = header_of(detections.stamp_ns, detections.frame_id)
     array = MarkerArray(markers=[Marker(header=header, action=Marker.DELETEALL)])
     boxes = detections.boxes
-    for index, (center, size, yaw, velocity, score, name) in enumerate(zip(
+    for index, (center, size, yaw, velocity, score, label) in enumerate(zip(
             boxes.center.tolist(), boxes.size.tolist(), boxes.yaw.tolist(), boxes.velocity.tolist(),
-            detections.scores.tolist(), detections.class_names)):
-        red, green, blue = CLASS_COLORS[name]
+            detections.scores.tolist(), detections.labels.tolist())):
+        red, green, blue = (part / 255 for part in class_rgb(label))
         at = Pose(position=Point(x=center[0], y=center[1], z=center[2]),
                   orientation=yaw_to_quaternion(yaw))
         above = Pose(position=Point(x=center[0], y=center[1], z=center[2] + size[2] / 2 + 0.4))
@@ -46,7 +40,8 @@ def markers_of(detections: Detections) -> MarkerArray:
             color=ColorRGBA(r=red, g=green, b=blue, a=0.45), **common))
         array.markers.append(Marker(
             ns="labels", type=Marker.TEXT_VIEW_FACING, pose=above, scale=Vector3(z=0.6),
-            color=ColorRGBA(r=1.0, g=1.0, b=1.0, a=0.9), text=f"{name} {score:.2f}", **common))
+            color=ColorRGBA(r=1.0, g=1.0, b=1.0, a=0.9), **common,
+            text=f"{CLASS_NAMES[label]} {score:.2f}"))
         if np.hypot(*velocity) >= MIN_SPEED:  # False where the velocity is NaN
             array.markers.append(Marker(
                 ns="velocities", type=Marker.ARROW, scale=Vector3(x=0.15, y=0.4, z=0.4),

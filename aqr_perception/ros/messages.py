@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from geometry_msgs.msg import Point, Pose, Quaternion, TransformStamped, Vector3
+from sensor_msgs.msg import PointCloud2, PointField
 from std_msgs.msg import Header
 from vision_msgs.msg import (
     Detection3D,
@@ -22,6 +24,11 @@ from vision_msgs.msg import (
 
 from aqr_perception.geometry import rigid
 from aqr_perception.types import CLASS_NAMES, Detections
+
+VELOCITY_FIELDS = ("x", "y", "z", "vx", "vy", "vz", "score", "label")
+"""Of the cloud of velocities: float32 each, but the label, which is a uint32."""
+_VELOCITY_TYPE = np.dtype([(name, "<u4" if name == "label" else "<f4")
+                           for name in VELOCITY_FIELDS])
 
 
 def ns_to_stamp(stamp_ns: int) -> Time:
@@ -56,8 +63,9 @@ def detections_to_message(detections: Detections) -> Detection3DArray:
 
     The header carries the frame's stamp and frame, and is repeated in each detection.
     ``bbox.center`` is the geometric centre, ``bbox.size.x`` lies along the heading. The class is
-    named in ``results[0].hypothesis.class_id``; ``results[0].pose`` is the same pose, its
-    covariance zero: unknown. Velocities have no place in the message.
+    named in ``results[0].hypothesis.class_id``; ``results[0].pose`` is the same pose. The network
+    does not tell how sure it is of a pose: all 36 numbers of the covariance are 0, which means
+    unknown and not exact. Velocities have no place in the message, see `velocities_to_message`.
     """
     header = header_of(detections.stamp_ns, detections.frame_id)
     message = Detection3DArray(header=header)
@@ -76,6 +84,26 @@ def detections_to_message(detections: Detections) -> Detection3DArray:
         detection.bbox.size = Vector3(x=size[0], y=size[1], z=size[2])
         message.detections.append(detection)
     return message
+
+
+def velocities_to_message(detections: Detections) -> PointCloud2:
+    """What Detection3DArray has no place for → ``sensor_msgs/PointCloud2``, a point a detection.
+
+    Point i belongs to detection i of the array with the same header. x, y, z: centre [m]; vx, vy,
+    vz: velocity over ground in the axes of the header's frame [m/s], vx and vy NaN where unknown,
+    vz 0 as the network does not estimate it; score; label: ``class_id`` of the label info.
+    """
+    rows = np.zeros(len(detections), _VELOCITY_TYPE)
+    rows["x"], rows["y"], rows["z"] = detections.boxes.center.T
+    rows["vx"], rows["vy"] = detections.boxes.velocity.T
+    rows["score"], rows["label"] = detections.scores, detections.labels
+    fields = [PointField(name=name, offset=_VELOCITY_TYPE.fields[name][1], count=1,  # type: ignore[index]
+                         datatype=PointField.UINT32 if name == "label" else PointField.FLOAT32)
+              for name in VELOCITY_FIELDS]
+    return PointCloud2(
+        header=header_of(detections.stamp_ns, detections.frame_id), height=1, width=len(rows),
+        fields=fields, is_bigendian=False, point_step=rows.itemsize, row_step=rows.nbytes,
+        data=array.array("B", rows.tobytes()), is_dense=bool(np.isfinite(rows["vx"]).all()))
 
 
 def values_to_message(stamp_ns: int, frame_id: str, name: str, values: Mapping[str, Any]

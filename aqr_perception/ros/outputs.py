@@ -5,6 +5,7 @@ from __future__ import annotations
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import PointCloud2
 from vision_msgs.msg import Detection3DArray, LabelInfo, VisionInfo
 from visualization_msgs.msg import MarkerArray
 
@@ -14,6 +15,7 @@ from aqr_perception.ros.messages import (
     detections_to_message,
     label_info,
     values_to_message,
+    velocities_to_message,
     vision_info,
 )
 from aqr_perception.ros.run_time import values_of
@@ -32,6 +34,7 @@ class Outputs:
         self._node = node
         create = node.create_lifecycle_publisher
         self._detections = create(Detection3DArray, "~/output/detections", RESULT_QOS)
+        self._velocities = create(PointCloud2, "~/output/velocities", RESULT_QOS)
         self._controls = create(DiagnosticArray, "~/output/controls", RESULT_QOS)
         self._markers = create(MarkerArray, "~/output/markers", PICTURE_QOS)
         self._label_info = create(LabelInfo, "~/output/label_info", LATCHED_QOS)
@@ -52,6 +55,8 @@ class Outputs:
             controls: What they were made with.
         """
         self._detections.publish(detections_to_message(detections))
+        if self._velocities.get_subscription_count():
+            self._velocities.publish(velocities_to_message(detections))
         if self._controls.get_subscription_count():
             self._controls.publish(values_to_message(
                 detections.stamp_ns, detections.frame_id, f"{self._node.get_name()}: controls",
@@ -61,6 +66,6 @@ class Outputs:
 
     def destroy(self) -> None:
         """Take the publishers off the node."""
-        for publisher in (self._detections, self._controls, self._markers, self._label_info,
-                          self._vision_info):
+        for publisher in (self._detections, self._velocities, self._controls, self._markers,
+                          self._label_info, self._vision_info):
             self._node.destroy_lifecycle_publisher(publisher)

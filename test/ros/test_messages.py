@@ -3,6 +3,7 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sensor_msgs_py.point_cloud2 import read_points
 
 from aqr_perception.geometry import rigid
 from aqr_perception.geometry.boxes import Boxes3D
@@ -11,15 +12,17 @@ from aqr_perception.ros.conversions import (
     matrix_from_message,
     stamp_to_ns,
 )
-from aqr_perception.ros.markers import CLASS_COLORS, markers_of
+from aqr_perception.ros.markers import markers_of
 from aqr_perception.ros.messages import (
     detections_to_message,
     label_info,
     ns_to_stamp,
     transform_to_message,
     values_to_message,
+    velocities_to_message,
 )
 from aqr_perception.types import CLASS_NAMES, Detections
+from aqr_perception.visualization.colors import class_rgb
 
 
 def detections(count, seed=0):
@@ -86,6 +89,24 @@ def test_labels_are_named_in_order():
     assert message.threshold == 0.25
 
 
+def test_velocities_are_a_cloud_in_the_order_of_the_detections():
+    sent = detections(3)
+    sent.boxes.velocity[1] = np.nan
+    message = velocities_to_message(sent)
+    assert message.header == detections_to_message(sent).header
+    assert (message.width, message.height, message.is_dense) == (3, 1, False)
+    read = read_points(message)  # the reader that users have
+    assert read.dtype.names == ("x", "y", "z", "vx", "vy", "vz", "score", "label")
+    for axis, name in enumerate("xyz"):
+        np.testing.assert_array_equal(read[name], sent.boxes.center[:, axis])
+    np.testing.assert_array_equal(np.stack([read["vx"], read["vy"]], 1), sent.boxes.velocity)
+    assert not read["vz"].any()
+    np.testing.assert_array_equal(read["score"], sent.scores)
+    np.testing.assert_array_equal(read["label"], sent.labels)
+    assert velocities_to_message(detections(0)).is_dense
+    assert len(read_points(velocities_to_message(detections(0)))) == 0
+
+
 def test_values_are_text_as_a_file_of_parameters_takes_it():
     values = {"gain.lidar": 0.1, "max_detections": 300, "aqr.enabled": True, "name": "a"}
     message = values_to_message(5, "lidar", "detector: controls", values)
@@ -108,7 +129,8 @@ def test_markers_delete_the_old_first_and_carry_class_and_motion():
     assert {kind: len(found) for kind, found in by_kind.items()} == {
         "boxes": 4, "labels": 4, "velocities": 1}
     color = by_kind["boxes"][0].color
-    assert (color.r, color.g, color.b) == pytest.approx(CLASS_COLORS[sent.class_names[0]])
+    assert [255 * part for part in (color.r, color.g, color.b)] == pytest.approx(
+        class_rgb(sent.labels[0]))
     start, end = by_kind["velocities"][0].points
     assert (end.x - start.x, end.y - start.y) == pytest.approx((3, 4), abs=1e-5)
     assert sent.class_names[0] in by_kind["labels"][0].text

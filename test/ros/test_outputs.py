@@ -11,6 +11,8 @@ from fingerprint import FingerprintPipeline
 from live_rig import START_NS, STEP_NS, WAIT_S, Context, Rig, wait_until
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
+from sensor_msgs.msg import PointCloud2
+from sensor_msgs_py.point_cloud2 import read_points
 
 from aqr_perception.ros.conversions import detections_from_message, stamp_to_ns
 
@@ -99,3 +101,17 @@ def test_a_change_in_the_middle_of_a_frame_is_whole_in_the_next_and_not_in_this(
         shown = detections_from_message(result)
         assert shown.stamp_ns == stamp_ns
         np.testing.assert_allclose(shown.boxes.center[-1], expected[:3], atol=1e-6)
+
+
+def test_velocities_come_with_the_detections_stamp_and_in_their_order(context):
+    node, rig = start(context, FingerprintPipeline())
+    heard = listen(node, rig, PointCloud2, "velocities")
+    rig.send(FIRST)
+    wait_until(lambda: len(heard) == 1, "the velocities")
+    (result,) = rig.wait_results(1)
+    assert heard[0].header == result.header
+    read = read_points(heard[0])
+    shown = detections_from_message(result)
+    np.testing.assert_array_equal(np.stack([read[axis] for axis in "xyz"], 1), shown.boxes.center)
+    np.testing.assert_array_equal(read["label"], shown.labels)
+    assert not read["vx"].any()  # the fingerprint's boxes stand
