@@ -19,8 +19,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,8 +98,21 @@ def _of_detector(args: argparse.Namespace) -> tuple[Report, dict[str, Any]]:
               for setting, pairs in found.frames.items()}
     clean = frames.pop(CLEAN, [])
     _require(clean, args)
-    return Report.of(clean, [FaultResult(setting.fault, setting.severity, evaluate(entries))
-                             for setting, entries in frames.items()]), found.about
+    report = Report.of(clean, [FaultResult(setting.fault, setting.severity, evaluate(entries))
+                               for setting, entries in frames.items()])
+    return report, {"run": found.about, "set": _difficulty([entry.truth for entry in clean])}
+
+
+def _difficulty(truths: list[Annotations]) -> dict[str, Any]:
+    """How hard the set is, over all and by class; what no box defines is None."""
+    from aqr_perception.simulation.statistics import Difficulty, difficulty, difficulty_by_class
+
+    def plain(one: Difficulty) -> dict[str, Any]:
+        return {name: value if math.isfinite(value) else None
+                for name, value in asdict(one).items()}
+
+    return plain(difficulty(truths)) | {
+        "by_class": {name: plain(one) for name, one in difficulty_by_class(truths).items()}}
 
 
 def _of_results(args: argparse.Namespace) -> tuple[Report, dict[str, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,10 +23,12 @@ class Source:
     Attributes:
         drives: One after the other; frames of each in order.
         frames: How many there are at most; None where only reading tells.
+        seeds: Of simulated drives; empty for recordings.
     """
 
     drives: Iterable[Iterable[tuple[SensorFrame, Annotations]]]
     frames: int | None
+    seeds: tuple[int, ...] = ()
 
 
 def open_source(path: Path, rig: Rig) -> Source:
@@ -40,8 +42,9 @@ def open_source(path: Path, rig: Rig) -> Source:
         from aqr_perception.simulation.cache import DriveFolder
 
         drives = DriveFolder(path)
+        seeds = tuple(int(drive.info.get("seed", -1)) for drive in drives.drives)
         return Source(((drive.read(k) for k in range(len(drive))) for drive in drives.drives),
-                      len(drives))
+                      len(drives), seeds)
     from aqr_perception.cli.detect import read_frames
     from aqr_perception.recordings.frame_directory import find_frames
 
@@ -56,12 +59,10 @@ class Detected:
 
     Attributes:
         frames: Detections and truth, by what the detector was shown.
-        milliseconds: That each frame took without a fault.
-        about: The run, as plain values.
+        about: The detector and the run, as plain values.
     """
 
     frames: dict[Setting, list[tuple[Detections, Annotations]]]
-    milliseconds: list[float]
     about: dict[str, Any]
 
 
@@ -90,7 +91,7 @@ def detect(args: argparse.Namespace, rig: Rig, see: Callable[[SensorFrame], Sens
     runs = FaultRuns(lambda: type(pipeline)(pipeline.detector, pipeline.device, pipeline.mounting),
                      settings, controls, see)
     found: dict[Setting, list[tuple[Detections, Annotations]]] = defaultdict(list)
-    milliseconds = []
+    milliseconds: list[float] = []
     total = _least(source.frames and -(-source.frames // args.every), args.frames)
     with tqdm(total=total and total * len(settings), unit="frame", disable=None) as bar:
         for frame, truth, number in _chosen(source, runs, args.every, args.frames):
@@ -99,7 +100,7 @@ def detect(args: argparse.Namespace, rig: Rig, see: Callable[[SensorFrame], Sens
                 if setting == CLEAN:
                     milliseconds.append(result.times.total)
                 bar.update()
-    return Detected(found, milliseconds, _about(args, pipeline))
+    return Detected(found, _about(args, pipeline, milliseconds) | {"seeds": source.seeds})
 
 
 def _pipeline(args: argparse.Namespace, rig: Rig) -> tuple[DetectionPipeline, Controls]:
@@ -129,14 +130,24 @@ def _chosen(source: Source, runs: FaultRuns[FrameResult], every: int, most: int 
             number += 1
 
 
-def _about(args: argparse.Namespace, pipeline: DetectionPipeline) -> dict[str, Any]:
+def _about(args: argparse.Namespace, pipeline: DetectionPipeline, milliseconds: Sequence[float]
+           ) -> dict[str, Any]:
+    """What a model card needs to know of the detector and of the run."""
+    import numpy as np
     import torch
 
     from aqr_perception import __version__
 
-    return {"version": __version__, "trained": pipeline.detector.trained,
-            "weights": args.weights.name if args.weights else None, "sensors": args.sensors,
-            "every": args.every, "device": pipeline.device.type, "threads": torch.get_num_threads()}
+    detector = pipeline.detector
+    # The first frame pays for what is set up once.
+    p50, p90 = np.percentile(milliseconds[1:] or milliseconds or [0.0], [50, 90]).tolist()
+    return {"version": __version__, "sensors": args.sensors, "every": args.every,
+            "weights": args.weights.name if args.weights else None,
+            "trained": detector.trained, "metadata": detector.metadata,
+            "preset": detector.config.name,
+            "parameters": sum(parameter.numel() for parameter in detector.parameters()),
+            "device": pipeline.device.type, "threads": torch.get_num_threads(),
+            "milliseconds": {"p50": p50, "p90": p90}}
 
 
 def _least(*counts: int | None) -> int | None:

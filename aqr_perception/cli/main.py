@@ -26,6 +26,7 @@ COMMANDS = {
     "simulate": "render a simulated drive",
     "train": "train a detector on simulated drives",
     "evaluate": "nuScenes metrics of a detector or of a results file",
+    "model-card": "write the model card of a weights file from what 'evaluate' measured",
 }
 USAGE_ERROR = 2
 

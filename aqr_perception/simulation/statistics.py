@@ -75,6 +75,12 @@ def difficulty(annotations: Iterable[Annotations]) -> Difficulty:
                       float(np.median(points)))
 
 
+def difficulty_by_class(annotations: Sequence[Annotations]) -> dict[str, Difficulty]:
+    """The same class by class."""
+    return {name: difficulty([_of_class(frame, label) for frame in annotations])
+            for label, name in enumerate(CLASS_NAMES)}
+
+
 def cloud_figures(clouds: Sequence[NDArray[np.float32]]) -> CloudFigures:
     """Measure sweeps (N, 5) of a 32-beam LiDAR whose missing returns lie at its place.
 
@@ -99,8 +105,7 @@ def box_table(annotations: Sequence[Annotations], name: str) -> str:
               for label, row in rows]
     lines += ["", f"{'class':24}{'boxes a frame':>14}{'share':>8}{'> 25 m':>9}{'median pts':>12}"]
     total = max(difficulty(annotations).boxes, 1)
-    for label, class_name in enumerate(CLASS_NAMES):
-        row = difficulty([_of_class(frame, label) for frame in annotations])
+    for class_name, row in difficulty_by_class(annotations).items():
         lines.append(f"{class_name:24}{row.boxes / max(len(annotations), 1):14.2f}"
                      f"{row.boxes / total:8.1%}{row.far:9.0%}{row.median_points:12.1f}")
     return "\n".join(lines)

@@ -17,7 +17,8 @@ def folder(tmp_path_factory):
     """Two drives of three frames, one of them as frame directories too, and weights."""
     folder = tmp_path_factory.mktemp("evaluate")
     for seed in range(2):
-        write_drive(drive_path(folder / "drives", seed), [at(k) for k in range(3)])
+        write_drive(drive_path(folder / "drives", seed), [at(k) for k in range(3)],
+                    {"seed": seed})
     for k in range(3):
         write_frame(folder / "frames" / f"frame_{k}", *at(k))
     save(folder / "weights.safetensors", untrained(small_config()), {"trained": False})
@@ -55,7 +56,13 @@ def test_faults_are_in_the_table_and_in_the_file(folder, tmp_path, capsys):
     assert [line.split()[0] for line in out.splitlines()[-3:]] == [
         "lidar_absent", "all_cameras_stale", "mRA:"]
     assert found["frames"] == 6
-    assert found["trained"] is False
+    assert found["run"]["trained"] is False
+    assert found["run"]["seeds"] == [0, 1]
+    assert found["run"]["milliseconds"]["p90"] >= found["run"]["milliseconds"]["p50"] > 0
+    boxes = {name: one["boxes"] for name, one in found["set"]["by_class"].items()}
+    assert boxes == found["truths"]
+    assert sum(boxes.values()) == found["set"]["boxes"] > 0
+    assert found["set"]["by_class"]["bus"]["far"] is None
     assert list(found["faults"]) == ["lidar_absent", "all_cameras_stale"]
     assert list(found["faults"]["lidar_absent"]["severities"]) == ["1", "3"]
 
@@ -63,7 +70,7 @@ def test_faults_are_in_the_table_and_in_the_file(folder, tmp_path, capsys):
 def test_a_sensor_that_is_left_out_cannot_fail(folder, tmp_path):
     found = figures(folder, tmp_path, "drives", "--sensors", "camera", "--faults", "lidar_absent",
                     "lidar_ghosts", "--severities", 2)
-    assert found["sensors"] == "camera"
+    assert found["run"]["sensors"] == "camera"
     for fault in found["faults"].values():
         assert fault["severities"]["2"] == {name: found[name] for name in ("mAP", "NDS")}
 
