@@ -15,6 +15,7 @@ from rclpy.lifecycle import LifecycleNode
 from aqr_perception.ros.calibration import CameraModels, RigTransforms
 from aqr_perception.ros.frames import FrameAssembler
 from aqr_perception.ros.inputs import Inputs
+from aqr_perception.ros.output_frame import OutputFrame
 from aqr_perception.ros.outputs import Outputs
 from aqr_perception.ros.parameters import NodeConfig
 from aqr_perception.ros.worker import NewestWorker
@@ -74,8 +75,9 @@ class DetectionLoop:
         self.processed = 0
         self.dropped = 0
         cameras = CameraModels(config.cameras)
-        self._assembler = FrameAssembler(config, cameras, RigTransforms(
-            tf_buffer, config.fixed_frame, config.tf_timeout_s, self._stop))
+        transforms = RigTransforms(tf_buffer, config.fixed_frame, config.tf_timeout_s, self._stop)
+        self._assembler = FrameAssembler(config, cameras, transforms)
+        self._output_frame = OutputFrame(config.output_frame, transforms, config.tf_timeout_s)
         self._worker: NewestWorker[SampleSet] = NewestWorker(
             self._process, self._failed, "aqr_detection")
         self._inputs = Inputs(node, config, cameras, default_topics, self._take, self._drop)
@@ -110,7 +112,7 @@ class DetectionLoop:
         result = self._pipeline(assembled.frame, controls)
         if result.note:
             self._log.warning(result.note, throttle_duration_sec=QUIET_S)
-        self._outputs.publish(result.detections, controls)
+        self._outputs.publish(self._output_frame.express(result.detections), controls)
         self.processed += 1
         if self.processed == 1:
             self._log.info(f"first frame: {len(result.detections)} detections")

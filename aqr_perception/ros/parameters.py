@@ -47,6 +47,7 @@ class NodeConfig:
         tf_timeout_s: Longest wait for a transform of a frame [s].
         sync_queue_size: Messages of each input that wait for their set.
         sync_slop_s: Largest spread of the stamps of one set [s].
+        output_frame: tf frame that results are given in; empty: the LiDAR's.
     """
 
     autostart: bool
@@ -61,6 +62,7 @@ class NodeConfig:
     tf_timeout_s: float
     sync_queue_size: int
     sync_slop_s: float
+    output_frame: str = ""
 
     def __post_init__(self) -> None:
         if self.image_transport not in IMAGE_TRANSPORTS:
@@ -97,6 +99,8 @@ STRUCTURAL = (
     Spec("fixed_frame", "odom", "tf frame that does not move with the car; joins the stamps of "
                                 "LiDAR and cameras. Empty, or without such a frame in tf: the "
                                 "rig's static transforms alone"),
+    Spec("output_frame", "", "tf frame of detections, velocities and markers, z up; empty: the "
+                             "LiDAR's. A frame whose stamp tf does not know in time is dropped"),
     Spec("tf.timeout", 0.2, "Longest wait for the transforms of a frame [s]", (0.0, 5.0)),
     Spec("sync.queue_size", 10, "Messages of each input that wait for their set", (1, 1000)),
     Spec("sync.slop", 0.08, "Largest spread of the stamps of one set [s]", (0.0, 10.0)),
@@ -208,4 +212,5 @@ def _read_config(node: Node) -> NodeConfig:
         fixed_frame=values["fixed_frame"],
         tf_timeout_s=values["tf.timeout"],
         sync_queue_size=values["sync.queue_size"],
-        sync_slop_s=values["sync.slop"])
+        sync_slop_s=values["sync.slop"],
+        output_frame=values["output_frame"])
