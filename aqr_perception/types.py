@@ -351,12 +351,16 @@ class Heat:
         views: The rig's cameras that ``image`` holds.
         offset: (B, rows, columns, 3) x, y, z [m] from the middle of the token on the ground plane
             (z: from `model.heat.HEIGHT`) to the object's centre, model frame.
+        image_offset: (B, len(views), rows, columns, 3) from the middle of an image token to the
+            projected centre [tokens], u and v, and the log of the depth that the centre would have
+            if the focal length were the width of the image (`model.heat.unit_depth`).
     """
 
     bev: Tensor
     image: Tensor
     views: tuple[int, ...]
     offset: Tensor
+    image_offset: Tensor
 
 
 @dataclass(frozen=True)

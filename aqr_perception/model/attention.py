@@ -8,6 +8,7 @@ further columns: q·k/√d + a·b = [q/√d, a]·[k, b]. The fused kernels of
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -39,6 +40,20 @@ class Columns:
 
 
 @dataclass(frozen=True)
+class Reading:
+    """Further values of the tokens, which tell where attention went; they ride in padding.
+
+    Attributes:
+        values: (B, T, N).
+        read: Turns what each head saw of them on the mean, (B, heads, Q, N), into (B, Q, C), which
+            is added to the result.
+    """
+
+    values: Tensor
+    read: Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
 class Bias:
     """All that is added to the logits of one cross-attention.
 
@@ -49,6 +64,7 @@ class Bias:
             attention, or None. It rides in value columns that the bias pads anyway.
         kernel: Precision of the fused kernel, where it is not that of the queries.
         runs: Sensor and number of its tokens, in the tokens' order; None where they are mixed.
+        reading: Further values, or None; needs columns.
     """
 
     columns: tuple[Columns, ...] = ()
@@ -56,6 +72,7 @@ class Bias:
     groups: Tensor | None = None
     kernel: torch.dtype | None = None
     runs: tuple[tuple[int, int], ...] | None = None
+    reading: Reading | None = None
 
     def of(self, part: str) -> Columns | None:
         """The columns that say a part, or None."""
@@ -117,7 +134,7 @@ class Attention(nn.Module):
         mass: Tensor | None
         if _by_sensor(q, bias):
             attended, mass = self._sensor_by_sensor(q, k, v, bias)
-            return self.out(attended[..., :width].transpose(1, 2).flatten(2)), mass
+            return self._result(attended, width, bias), mass
         if bias.columns or bias.window is not None:
             q, k, v = _appended(q / math.sqrt(width), k, v, bias)
             scale = 1.0
@@ -130,8 +147,17 @@ class Attention(nn.Module):
         attended = attended.to(queries.dtype)
         mass = None
         if bias.groups is not None and scale is not None:
-            mass = attended[..., width:width + bias.groups.shape[-1]].detach().float().mean(dim=1)
-        return self.out(attended[..., :width].transpose(1, 2).flatten(2)), mass
+            first = width + (0 if bias.reading is None else bias.reading.values.shape[-1])
+            mass = attended[..., first:first + bias.groups.shape[-1]].detach().float().mean(dim=1)
+        return self._result(attended, width, bias), mass
+
+    def _result(self, attended: Tensor, width: int, bias: Bias) -> Tensor:
+        """(B, heads, Q, width and more) → (B, Q, C)."""
+        result = self.out(attended[..., :width].transpose(1, 2).flatten(2))
+        if bias.reading is None or not bias.columns:
+            return result
+        last = width + bias.reading.values.shape[-1]
+        return result + bias.reading.read(attended[..., width:last])
 
     @staticmethod
     def _sensor_by_sensor(q: Tensor, k: Tensor, v: Tensor, bias: Bias) -> tuple[Tensor, Tensor]:
@@ -142,7 +168,7 @@ class Attention(nn.Module):
         others = tuple(columns for columns in bias.columns if columns.part == "other")
         q = q / math.sqrt(q.shape[-1])
         if others:
-            q, k, v = _appended(q, k, v, Bias(others))
+            q, k, v = _appended(q, k, v, Bias(others, reading=bias.reading))
         return by_sensor.attend(
             q, k, v, bias.runs, None if per_sensor is None else per_sensor.queries,
             None if per_token is None else per_token.keys[..., 0], bias.groups.shape[-1])
@@ -171,6 +197,8 @@ def _appended(q: Tensor, k: Tensor, v: Tensor, bias: Bias) -> tuple[Tensor, Tens
         by_head = columns.queries if columns.queries.ndim == 4 else columns.queries[:, None]
         queries.append(by_head.to(q.dtype).expand(batch, heads, count, -1))
         keys.append(columns.keys[:, None].to(k.dtype).expand(-1, heads, -1, -1))
+    if bias.reading is not None:
+        values.append(bias.reading.values[:, None].to(v.dtype).expand(-1, heads, -1, -1))
     if bias.groups is not None:
         values.append(bias.groups[:, None].to(v.dtype).expand(-1, heads, -1, -1))
     wanted = 8 * math.ceil(max(sum(part.shape[-1] for part in parts)

@@ -82,6 +82,7 @@ class LidarConfig:
             two maps are as wide as the tokens together.
         stride: Cells of the voxel grid a token, along x and along y.
         intensity_scale: Factor on intensity 0..1 on its way into the network.
+        norm_momentum: Of the batch norms; SECOND's is for long trainings.
     """
 
     encoder: str
@@ -97,6 +98,7 @@ class LidarConfig:
     max_points: int = 10
     max_voxels: int = 160_000
     intensity_scale: float = 255.0
+    norm_momentum: float = 0.01
 
     def __post_init__(self) -> None:
         _choice("lidar.encoder", self.encoder, LIDAR_ENCODERS)
@@ -130,8 +132,10 @@ class DecoderConfig:
         position: ``cmt`` (its embeddings and MLPs) or ``fourier`` (linear in sines, and a Gaussian
             of distance on the logits of cross-attention, so that it starts local).
         heat: Tokens are also asked what lies in them, see `model.heat`.
-        placed: Queries that start at the peaks of the heat (needs it); the others start where they
-            learned to. Without a LiDAR all do.
+        placed: Queries that start where the LiDAR's heat has its peaks (needs heat); without a
+            LiDAR these go to the images, too.
+        placed_by_images: Queries that start at the peaks over the images, at the depth that the
+            tokens say. The rest, and those of a sensor that is absent, start where they learned to.
         refine: Each layer starts from the centre that the one before it predicted; CMT's
             reference points stay where they are.
         plain_boxes: The head's ``height`` and ``dim`` hold what their names say; in CMT's files
@@ -153,6 +157,7 @@ class DecoderConfig:
     position: str = "cmt"
     heat: bool = False
     placed: int = 0
+    placed_by_images: int = 0
     refine: bool = False
     plain_boxes: bool = False
     metric_offsets: bool = False
@@ -167,9 +172,11 @@ class DecoderConfig:
         if self.channels < self.heads or self.channels % self.heads:
             raise ValueError(f"decoder.channels is {self.channels}; expected a multiple of the "
                              f"{self.heads} heads")
-        if not 0 <= self.placed <= self.queries * self.heat:
-            raise ValueError(f"decoder.placed is {self.placed}; expected 0 to {self.queries}, the "
-                             "queries, and 0 without heat")
+        placed = self.placed + self.placed_by_images
+        if min(self.placed, self.placed_by_images) < 0 or placed > self.queries * self.heat:
+            raise ValueError(f"decoder.placed is {self.placed}, placed_by_images "
+                             f"{self.placed_by_images}; expected 0 or more, together at most "
+                             f"{self.queries}, the queries, and 0 without heat")
         if not 0.0 <= self.dropout < 1.0:
             raise ValueError(f"decoder.dropout is {self.dropout}; expected 0 or more, below 1")
 
@@ -218,9 +225,10 @@ def tiny() -> DetectorConfig:
         lidar=LidarConfig(encoder="pillars", voxel_size=(0.6, 0.6, 8.0), grid=(1, 180, 180),
                           sparse_channels=(32,), trunk_channels=(48, 96), trunk_layers=(1, 3),
                           neck_channels=48, stride=2, shared_kernel=0, max_tokens=1024,
-                          intensity_scale=1.0),
+                          intensity_scale=1.0, norm_momentum=0.1),
         decoder=DecoderConfig(channels=96, heads=4, layers=3, feedforward=192, queries=200,
-                              head_channels=32, position="fourier", heat=True, placed=100,
+                              head_channels=32, position="fourier", heat=True, placed=140,
+                              placed_by_images=60,
                               refine=True, plain_boxes=True, metric_offsets=True, dropout=0.0),
         aqr=AqrConfig(mode="off"))
 

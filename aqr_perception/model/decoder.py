@@ -140,8 +140,8 @@ class Decoder(nn.Module):
             bias = routing_bias(routing, gain_bias, memory.present.shape[1], target)
             bias = replace(bias, kernel=kernel, runs=memory.runs)
             if self.locality is not None and places is not None:
-                near = self.locality.columns(number, trace.references, cameras, places)
-                bias = replace(bias, columns=(*bias.columns, near))
+                near, reading = self.locality(number, trace.references, cameras, places)
+                bias = replace(bias, columns=(*bias.columns, near), reading=reading)
             keys, values = unchanged if attended is memory else chosen_tokens(attended)
             target, mass = layer(target, trace.positions, keys, values, chosen_bias(memory, bias),
                                  queries.blocked)
@@ -248,7 +248,10 @@ def chosen_bias(memory: Memory, bias: Bias) -> Bias:
     window = bias.window
     if window is not None and memory.chosen is not None:
         window = window.among(memory.chosen, memory.tokens.shape[1])
-    return replace(bias, columns=columns, window=window, groups=groups)
+    reading = bias.reading
+    if reading is not None:
+        reading = replace(reading, values=_chosen(reading.values, memory.chosen))
+    return replace(bias, columns=columns, window=window, groups=groups, reading=reading)
 
 
 def _chosen(x: Tensor, index: Tensor | None) -> Tensor:

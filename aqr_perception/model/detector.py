@@ -78,8 +78,8 @@ class Detector(nn.Module):
         references = self.reference_points.expand(len(has_input), -1, -1)
         heat = self.heat(memory) if self.heat else None
         if heat is not None and self.config.decoder.placed:
-            references = place_queries(heat, selection.usable[:, 0], references,
-                                       self.config.decoder.placed, self.config.detection_range)
+            references = place_queries(self.config, heat, batch.image_from_lidar,
+                                       selection.usable, references)
         queries = Queries(references)
         if denoising is not None:
             extra = denoising.reference_points

@@ -12,8 +12,8 @@ from aqr_perception.model.config import DetectorConfig, LidarConfig
 from aqr_perception.model.sparse_conv import from_cells, sparse_stages
 from aqr_perception.model.voxelize import Grid, grid_of, pillar_index, voxel_means
 
-NORM_EPS, NORM_MOMENTUM = 1e-3, 0.01
-"""Batch norm of the LiDAR branch, as in SECOND and PointPillars."""
+NORM_EPS = 1e-3
+"""Of the batch norms of the LiDAR branch, as in SECOND and PointPillars."""
 
 
 class _HighestInGroup(torch.autograd.Function):
@@ -49,7 +49,7 @@ class PillarEncoder(nn.Module):
         super().__init__()
         self.grid = grid
         self.point = nn.Linear(11, config.sparse_channels[-1], bias=False)
-        self.norm = nn.BatchNorm1d(config.sparse_channels[-1], eps=NORM_EPS, momentum=NORM_MOMENTUM)
+        self.norm = nn.BatchNorm1d(config.sparse_channels[-1], NORM_EPS, config.norm_momentum)
 
     def forward(self, points: Tensor, point_frame: Tensor, frames: int) -> Tensor:
         """Encode points.
@@ -92,7 +92,7 @@ class VoxelEncoder(nn.Module):
     def __init__(self, config: LidarConfig, grid: Grid) -> None:
         super().__init__()
         self.config, self.grid = config, grid
-        self.stages = sparse_stages(5, config.sparse_channels, NORM_EPS, NORM_MOMENTUM)
+        self.stages = sparse_stages(5, config.sparse_channels, NORM_EPS, config.norm_momentum)
 
     def forward(self, points: Tensor, point_frame: Tensor, frames: int) -> Tensor:
         """Encode points.
@@ -128,7 +128,8 @@ class Second(nn.ModuleList):
             for number in range(1 + extra):
                 layers += [nn.Conv2d(entering, width, 3, stride if number == 0 else 1, 1,
                                      bias=False),
-                           nn.BatchNorm2d(width, NORM_EPS, NORM_MOMENTUM), nn.ReLU(inplace=True)]
+                           nn.BatchNorm2d(width, NORM_EPS, config.norm_momentum),
+                           nn.ReLU(inplace=True)]
                 entering = width
             blocks.append(nn.Sequential(*layers))
         super().__init__(blocks)
@@ -142,11 +143,12 @@ class Second(nn.ModuleList):
 class SecondNeck(nn.ModuleList):
     """Brings both maps to the resolution of the finer one and concatenates them."""
 
-    def __init__(self, entering: tuple[int, int], leaving: tuple[int, int]) -> None:
+    def __init__(self, entering: tuple[int, int], leaving: tuple[int, int],
+                 momentum: float) -> None:
         convs = (nn.Conv2d(entering[0], leaving[0], 1, bias=False),
                  nn.ConvTranspose2d(entering[1], leaving[1], 2, 2, bias=False))
         super().__init__(
-            nn.Sequential(conv, nn.BatchNorm2d(width, NORM_EPS, NORM_MOMENTUM),
+            nn.Sequential(conv, nn.BatchNorm2d(width, NORM_EPS, momentum),
                           nn.ReLU(inplace=True)) for conv, width in zip(convs, leaving))
 
     def forward(self, fine: Tensor, coarse: Tensor) -> Tensor:
@@ -189,7 +191,8 @@ class LidarBranch(nn.Module):
             height = output_height(grid.shape[0])
             entering, first_stride = lidar.sparse_channels[-1] * height, 1
         self.trunk = Second(entering, lidar, first_stride)
-        self.neck = SecondNeck(lidar.trunk_channels, (lidar.neck_channels, lidar.neck_channels))
+        self.neck = SecondNeck(lidar.trunk_channels, (lidar.neck_channels, lidar.neck_channels),
+                               lidar.norm_momentum)
         self.shared: nn.Module = nn.Identity()
         if lidar.shared_kernel:
             self.shared = SharedConv(2 * lidar.neck_channels, config.decoder.channels,

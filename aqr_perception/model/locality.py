@@ -12,7 +12,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from aqr_perception.model.attention import Columns
+from aqr_perception.model.attention import Columns, Reading
 from aqr_perception.model.config import DetectorConfig
 from aqr_perception.model.memory import Memory
 from aqr_perception.model.position import (
@@ -84,7 +84,12 @@ class FourierPosition(nn.Module):
 
 
 class Locality(nn.Module):
-    """How far each head of each layer looks around its query."""
+    """How far each head of each layer looks around its query, and where that found something.
+
+    A token knows where in it an object is; a query must know where the token is to make use of it,
+    yet values carry no position, in CMT as in DETR. So the mean place that each head attended to
+    comes back with the values, relative to the query.
+    """
 
     def __init__(self, config: DetectorConfig) -> None:
         super().__init__()
@@ -92,6 +97,8 @@ class Locality(nn.Module):
         layers, heads = config.decoder.layers, config.decoder.heads
         self.log_meters = nn.Parameter(_by_head(METERS, heads).log().repeat(layers, 1))
         self.log_radians = nn.Parameter(_by_head(DEGREES, heads).deg2rad().log().repeat(layers, 1))
+        self.told = nn.ModuleList(nn.Linear(7 * heads, config.decoder.channels)
+                                  for _ in range(layers))
 
     def keys(self, memory: Memory, cameras: Cameras) -> Tensor:
         """(B, T, 8) the tokens' part of the bias.
@@ -115,9 +122,9 @@ class Locality(nn.Module):
                                    dim=-1))
         return torch.cat(parts, dim=1)
 
-    def columns(self, layer: int, reference_points: Tensor, cameras: Cameras, keys: Tensor
-                ) -> Columns:
-        """The bias of one layer.
+    def forward(self, layer: int, reference_points: Tensor, cameras: Cameras, keys: Tensor
+                ) -> tuple[Columns, Reading]:
+        """The bias of one layer, and what its attention is to report back.
 
         Args:
             layer: 0-based.
@@ -127,15 +134,25 @@ class Locality(nn.Module):
         """
         low, high = range_limits(self.config, reference_points)
         xy = (reference_points * (high - low) + low)[..., :2]
+        directions = query_directions(self.config, reference_points, cameras)
         ones = torch.ones_like(xy[..., :1])
         half = -xy.square().sum(dim=-1, keepdim=True) / 2
         ground = torch.cat([xy, ones, half], dim=-1)[:, None]
-        directions = query_directions(self.config, reference_points, cameras)
         view = torch.cat([directions, -ones], dim=-1)[:, None]
-        per_square_meter = (-2 * self.log_meters[layer]).exp()[:, None, None]
-        per_square_radian = (-2 * self.log_radians[layer]).exp()[:, None, None]
-        return Columns(torch.cat([ground * per_square_meter, view * per_square_radian], dim=-1),
-                       keys)
+        meters = self.log_meters[layer].exp()[:, None, None]
+        radians = self.log_radians[layer].exp()[:, None, None]
+        columns = Columns(torch.cat([ground / meters.square(), view / radians.square()], dim=-1),
+                          keys)
+
+        def read(seen: Tensor) -> Tensor:
+            """How far off the query its heads looked, in their σ, and how much at which kind."""
+            on_ground, in_view = seen[..., 3:4], seen[..., 7:8]
+            offset = (seen[..., :2] - on_ground * xy[:, None]) / meters.detach()
+            turn = (seen[..., 4:7] - in_view * directions[:, None]) / radians.detach()
+            told = torch.cat([offset, on_ground, turn, in_view], dim=-1)
+            return self.told[layer](told.transpose(1, 2).flatten(2))
+
+        return columns, Reading(keys, read)
 
 
 def token_directions(config: DetectorConfig, cameras: Cameras, rows: int, columns: int) -> Tensor:

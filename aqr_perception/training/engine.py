@@ -42,6 +42,7 @@ from aqr_perception.training.distributed import (
 from aqr_perception.training.fault_sampler import FaultSampling
 from aqr_perception.training.gate_labels import gate_labels
 from aqr_perception.training.heat_loss import heat_loss
+from aqr_perception.training.memory import return_freed_memory
 from aqr_perception.training.schedule import OneCycle, set_rate
 from aqr_perception.training.state import load_state, save_state
 from aqr_perception.training.targets import Targets
@@ -50,6 +51,8 @@ from aqr_perception.types import Mounting
 STATE_FILE = "state.safetensors"
 WEIGHTS_FILE = "weights.safetensors"
 LOG_FILE = "log.jsonl"
+TRIM_EVERY = 10
+"""Steps between looks at freed memory."""
 
 
 @dataclass(frozen=True)
@@ -157,6 +160,8 @@ class Trainer:
                 log.step(self.step, losses, norm, now - started, self.device)
             started = now
             self.step += 1
+            if self.device.type == "cpu" and self.step % TRIM_EVERY == 0:
+                return_freed_memory()
             if self.rank == 0 and (self.step % self.settings.save_every == 0
                                    or self.step == self.settings.steps):
                 self._save()

@@ -8,21 +8,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from aqr_perception.model.heat import HEIGHT
+from aqr_perception.model.heat import HEIGHT, unit_depth
 from aqr_perception.training.distributed import normalisers
 from aqr_perception.training.targets import Targets
 from aqr_perception.types import CLASS_NAMES, Batch, Heat
 
 LEAST_SPREAD, MOST_SPREAD = 0.7, 3.0
 """σ of an object's spot, in tokens."""
+DEPTH_WEIGHT = 4.0
+"""Of an error of the log of depth, beside those of a place in tokens."""
 
 
 def heat_loss(heat: Heat, targets: Sequence[Targets], batch: Batch,
               detection_range: Sequence[float]) -> Tensor:
     """What every token of every sensor that is there got wrong (CenterNet, Zhou et al., 2019).
 
-    A focal loss for what lies where, for both kinds of tokens; and for tokens of the bird's-eye
-    view with an object's centre in them the distance (L1) to it.
+    A focal loss for what lies where, for both kinds of tokens; and for tokens with an object's
+    centre in them how far off (L1) they place it.
 
     Args:
         heat: Of the network.
@@ -31,10 +33,10 @@ def heat_loss(heat: Heat, targets: Sequence[Targets], batch: Batch,
         detection_range: x, y, z from and to [m].
 
     Returns:
-        Scalar: the sum of the three, each divided by the number of its objects.
+        Scalar: the sum of the four, each divided by the number of its objects.
     """
     none = heat.bev.new_zeros(2, dtype=torch.float32)
-    spots = places = pictured = none
+    spots = places = pictured = depths = none
     if heat.bev.shape[1]:
         shape = heat.bev.shape[1], heat.bev.shape[2]
         wanted = [bev_target(frame, shape, detection_range) for frame in targets]
@@ -47,8 +49,9 @@ def heat_loss(heat: Heat, targets: Sequence[Targets], batch: Batch,
                   for frame, projections in zip(targets, batch.image_from_lidar)]
         pictured = spot_loss(heat.image.float().flatten(0, 1), torch.cat(wanted),
                              batch.camera_present[:, views].flatten())
+        depths = image_offset_loss(heat, targets, batch, size)
     # One exchange between processes, whatever each of them had to look at.
-    sums, objects = torch.stack([spots, places, pictured]).unbind(dim=1)
+    sums, objects = torch.stack([spots, places, pictured, depths]).unbind(dim=1)
     return (sums / normalisers(objects)).sum()
 
 
@@ -100,6 +103,52 @@ def offset_loss(offset: Tensor, targets: Sequence[Targets], there: Tensor,
         wrong = (said - (center - middle * (high - low) - low)).abs().sum()
         total = total + torch.stack([wrong, wrong.new_tensor(float(len(center)))])
     return total
+
+
+def image_offset_loss(heat: Heat, targets: Sequence[Targets], batch: Batch, size: tuple[int, int]
+                      ) -> Tensor:
+    """How far off tokens of images place the centre that lies in them, the nearest if several do.
+
+    Args:
+        heat: Of the network.
+        targets: One entry a frame.
+        batch: Tells what was there, and where cameras look.
+        size: Height and width of the images [px].
+
+    Returns:
+        (2,) the sum over objects and cameras, and their number.
+    """
+    rows, columns = heat.image.shape[2:4]
+    total = heat.image_offset.new_zeros(2, dtype=torch.float32)
+    for frame, truth in enumerate(targets):
+        points = F.pad(truth.boxes[:, :3], (0, 1), value=1.0)
+        for place, view in enumerate(heat.views):
+            if not batch.camera_present[frame, view]:
+                continue
+            matrix = batch.image_from_lidar[frame, view].to(points.dtype)
+            u, v, depth, _ = (points @ matrix.T).unbind(dim=1)
+            where = torch.stack([u * columns / size[1], v * rows / size[0]], dim=1) / depth[:, None]
+            limits = where.new_tensor([columns, rows])
+            inside = (depth > 0.5) & ((where >= 0) & (where < limits)).all(dim=1)
+            where, depth = where[inside], depth[inside]
+            cell = where.floor()
+            token, nearest = _nearest_in_token((cell[:, 1] * columns + cell[:, 0]).long(), depth)
+            said = heat.image_offset[frame, place].float().flatten(0, 1)[token]
+            middle = where[nearest] - cell[nearest] - 0.5
+            log_depth = (depth[nearest] * unit_depth(matrix, size[1])).log()
+            wrong = (said[:, :2] - middle).abs().sum() + DEPTH_WEIGHT * (
+                said[:, 2] - log_depth).abs().sum()
+            total = total + torch.stack([wrong, wrong.new_tensor(float(len(token)))])
+    return total
+
+
+def _nearest_in_token(token: Tensor, depth: Tensor) -> tuple[Tensor, Tensor]:
+    """(M,) tokens, each once, and (M,) which of the (N,) objects in each is the nearest."""
+    order = depth.argsort()
+    tokens, group = token[order].unique(return_inverse=True)
+    first = torch.full_like(tokens, len(token)).scatter_reduce(
+        0, group, torch.arange(len(token), device=token.device), "amin")
+    return tokens, order[first]
 
 
 def bev_target(targets: Targets, shape: tuple[int, int], detection_range: Sequence[float]

@@ -40,7 +40,7 @@ def thin_tiny(**decoder) -> DetectorConfig:
                       sparse_channels=(8,), trunk_channels=(8, 16), neck_channels=16,
                       max_tokens=200),
         decoder=replace(config.decoder, channels=32, layers=2, feedforward=32, queries=20,
-                        placed=8, head_channels=8, **decoder),
+                        placed=8, placed_by_images=6, head_channels=8, **decoder),
         aqr=AqrConfig(mode="off"))
 
 

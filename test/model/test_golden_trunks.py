@@ -13,7 +13,7 @@ from aqr_perception.model.image_backbone import (
     ResNet50,
     VoVNet99,
 )
-from aqr_perception.model.lidar_backbone import NORM_EPS, NORM_MOMENTUM, Second, SecondNeck
+from aqr_perception.model.lidar_backbone import NORM_EPS, Second, SecondNeck
 from aqr_perception.model.sparse_conv import from_cells, sparse_stages
 from aqr_perception.model.voxelize import Grid, voxel_means
 
@@ -79,7 +79,7 @@ def test_second(vector):
 @pytest.mark.parametrize("vector", ["second_fpn"], indirect=True)
 def test_second_neck(vector):
     built = vector.constructor
-    neck = SecondNeck(built["in_channels"], built["out_channels"])
+    neck = SecondNeck(built["in_channels"], built["out_channels"], 0.01)
     vector.fill(neck, "pts_neck.", "tokenizer.lidar.neck.")
     vector.check(neck(vector.input("x0"), vector.input("x1")), "out")
 
@@ -107,7 +107,7 @@ def test_sparse_encoder(vector):
     built = vector.constructor
     first = [channels[0] for channels in built["encoder_channels"]]
     stages = sparse_stages(built["in_channels"], (*first, built["output_channels"]), NORM_EPS,
-                           NORM_MOMENTUM)
+                           0.01)
     vector.fill(stages, "pts_middle_encoder.", "tokenizer.lidar.encoder.stages.")
     cells = from_cells(vector.input("voxel_features"), vector.input("coors").long(),
                        tuple(built["sparse_shape"]), vector.about["batch_size"])

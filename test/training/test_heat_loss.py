@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
 from aqr_perception.training.heat_loss import (
+    DEPTH_WEIGHT,
     bev_target,
     heat_loss,
+    image_offset_loss,
     image_target,
     offset_loss,
     spot_loss,
@@ -81,6 +86,19 @@ def test_the_offset_is_taught_where_a_centre_lies():
                                                                                    abs=1e-4)
 
 
+def test_the_depth_of_the_nearest_is_taught_where_centres_project():
+    behind = ((20.6, 40.4, -2.0), (4.5, 1.9, 1.6), 0)  # in the same pixel as CAR
+    truth = [targets(behind, CAR), targets(MAN)]
+    heat, batch = perfect(truth, make_batch()), make_batch()
+    assert image_offset_loss(heat, truth, batch, (96, 160)).tolist() == pytest.approx([0.0, 2.0],
+                                                                                      abs=1e-4)
+    off = replace(heat, image_offset=heat.image_offset + torch.tensor([0.25, 0.0, -0.5]))
+    assert image_offset_loss(off, truth, batch, (96, 160)).tolist() == pytest.approx(
+        [2 * (0.25 + 0.5 * DEPTH_WEIGHT), 2.0], abs=1e-4)
+    dark = make_batch(camera=False)
+    assert image_offset_loss(off, truth, dark, (96, 160)).tolist() == [0.0, 0.0]
+
+
 def make_batch(frames=2, lidar=True, camera=True):
     return Batch(
         images=torch.zeros(frames, 1, 3, 96, 160),
@@ -102,14 +120,21 @@ def perfect(truth, batch):
             row, column = int((y + 54) / 1.2), int((x + 54) / 1.2)
             offset[number, row, column] = torch.tensor(
                 [x + 54 - (column + 0.5) * 1.2, y + 54 - (row + 0.5) * 1.2, z + 1.0])
-    return Heat(*(40 * (part == 1).float() - 20 for part in (bev, image)), (0,), offset)
+    depth = torch.zeros(len(truth), 1, 6, 10, 3)
+    for number, frame in enumerate(truth):
+        for x, y, z in sorted(frame.boxes[:, :3].tolist(), key=lambda box: -box[1]):
+            u, v = (100 * x / y + 80) / 16, (48 - 100 * z / y) / 16
+            depth[number, 0, int(v), int(u)] = torch.tensor(
+                [u % 1 - 0.5, v % 1 - 0.5, math.log(y * 160 / 100)])
+    return Heat(*(40 * (part == 1).float() - 20 for part in (bev, image)), (0,), offset, depth)
 
 
 def test_a_perfect_answer_costs_nothing_and_a_flat_one_does():
     truth, batch = [targets(CAR), targets(MAN)], make_batch()
     heat = perfect(truth, batch)
     assert float(heat_loss(heat, truth, batch, RANGE)) < 0.1
-    flat = Heat(torch.zeros_like(heat.bev), torch.zeros_like(heat.image), (0,), heat.offset)
+    flat = Heat(torch.zeros_like(heat.bev), torch.zeros_like(heat.image), (0,), heat.offset,
+                heat.image_offset)
     assert float(heat_loss(flat, truth, batch, RANGE)) > 10
 
 
@@ -117,20 +142,22 @@ def test_sensors_that_are_absent_are_not_taught():
     truth = [targets(CAR), targets(MAN)]
     heat = Heat(torch.randn(2, 90, 90, 10, requires_grad=True),
                 torch.randn(2, 1, 6, 10, 10, requires_grad=True), (0,),
-                torch.randn(2, 90, 90, 3, requires_grad=True))
+                torch.randn(2, 90, 90, 3, requires_grad=True),
+                torch.randn(2, 1, 6, 10, 3, requires_grad=True))
     heat_loss(heat, truth, make_batch(lidar=False), RANGE).backward()
     assert not heat.bev.grad.any()
     assert heat.offset.grad is None or not heat.offset.grad.any()
     assert heat.image.grad.any()
+    assert heat.image_offset.grad.any()
     nothing = Heat(torch.zeros(2, 0, 0, 10), torch.zeros(2, 0, 0, 0, 10), (),
-                   torch.zeros(2, 0, 0, 3))
+                   torch.zeros(2, 0, 0, 3), torch.zeros(2, 0, 0, 0, 3))
     assert float(heat_loss(nothing, truth, make_batch(), RANGE)) == 0
 
 
 def test_no_object_is_no_error():
     batch = make_batch()
     heat = Heat(torch.full((2, 90, 90, 10), -20.0), torch.full((2, 1, 6, 10, 10), -20.0), (0,),
-                torch.ones(2, 90, 90, 3))
+                torch.ones(2, 90, 90, 3), torch.ones(2, 1, 6, 10, 3))
     loss = heat_loss(heat, [targets(), targets()], batch, RANGE)
     assert float(loss) == pytest.approx(0.0, abs=1e-6)
     assert F.softplus(torch.tensor(-20.0)) > 0
