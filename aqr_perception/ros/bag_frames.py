@@ -19,6 +19,7 @@ from aqr_perception.ros.calibration import CameraModels, RigTransforms
 from aqr_perception.ros.conversions import detections_from_message, stamp_to_ns
 from aqr_perception.ros.frames import FrameAssembler
 from aqr_perception.ros.parameters import NodeConfig
+from aqr_perception.ros.synchronization import LIDAR_ANCHORED, SyncConfig
 from aqr_perception.runtime.synchronizer import (
     MILLISECOND,
     SampleSet,
@@ -108,7 +109,10 @@ def _sets(bag: Bag, sensors: dict[str, int], infos: dict[str, int], cameras: Cam
 
 def _assembled(assembler: FrameAssembler, sample_set: SampleSet, path: Path) -> SensorFrame:
     try:
-        return assembler.assemble(sample_set).frame
+        assembled = assembler.assemble(sample_set)
+        if problem := next((use.problem for use in assembled.sensors if use.problem), ""):
+            raise ValueError(problem)  # the vehicle goes on without that sensor; a file is mended
+        return assembled.frame
     except ValueError as error:
         raise ValueError(f"{path}: in the frame at {sample_set.stamp_ns} ns: {error}") from None
 
@@ -134,4 +138,5 @@ def _config(rig: Rig) -> NodeConfig:
         autostart=False, weights=None, device="cpu", cameras=rig.camera_names,
         image_transport="raw", mounting=rig.mounting, intensity_max=rig.intensity_max or 255.0,
         intensity_field="intensity", fixed_frame=topics.FIXED_FRAME, tf_timeout_s=0.0,
-        sync_queue_size=1, sync_slop_s=0.0)
+        lidar_frame_id="", sync=SyncConfig(LIDAR_ANCHORED, 0.06, 0.06, 0.06, 1.0,
+                                           (0.0,) * len(rig.camera_names), 1, 0.0))

@@ -17,7 +17,8 @@ POLL_S = 0.004
 FIRST_WAIT_S = 1.0
 """How long the first frame waits for the fixed frame to show up in tf [s]."""
 GIVE_UP_AFTER = 3
-"""After so many frames without motion in time, later ones ask tf but do not wait for it."""
+"""After so many frames without motion in time, later ones ask tf but do not wait for it; so too
+with a camera that tf does not know."""
 LATEST = Time()
 
 
@@ -82,6 +83,7 @@ class RigTransforms:
         self._stop = stop
         self._asked_before = False
         self._misses = 0
+        self._unknown: dict[str, int] = {}
 
     def begin(self, lidar_frame: str) -> FrameTransforms:
         """Start the look-ups of one frame: decides whether motion can be taken into account."""
@@ -93,6 +95,14 @@ class RigTransforms:
     def note_motion(self, found: bool) -> None:
         """Keep count of frames whose motion tf did not know in time."""
         self._misses = 0 if found else self._misses + 1
+
+    def note_camera(self, camera_frame: str, found: bool) -> None:
+        """Keep count of frames in which tf did not know a camera."""
+        self._unknown[camera_frame] = 0 if found else self._unknown.get(camera_frame, 0) + 1
+
+    def waits_for(self, camera_frame: str) -> bool:
+        """Whether tf may still come to know a camera that it does not."""
+        return self._unknown.get(camera_frame, 0) < GIVE_UP_AFTER
 
     def look_up(self, deadline: float, target: str, target_ns: int, source: str, source_ns: int,
                 fixed: str) -> rigid.Matrix:
@@ -172,18 +182,27 @@ class FrameTransforms:
         Raises:
             ValueError: tf does not join the two frames.
         """
+        deadline = self._deadline if self._rig.waits_for(camera_frame) else 0.0
+        without_motion = None
         if self._fixed_frame:
             try:
-                return self._rig.look_up(self._deadline, camera_frame, camera_ns,
-                                         self._lidar_frame, lidar_ns, self._fixed_frame)
+                pose = self._rig.look_up(deadline, camera_frame, camera_ns, self._lidar_frame,
+                                         lidar_ns, self._fixed_frame)
+                self._rig.note_camera(camera_frame, found=True)
+                return pose
             except TransformException as error:
-                self._without_motion(error)
+                without_motion = error
         try:
-            return self._rig.look_up(self._deadline, camera_frame, camera_ns, self._lidar_frame,
-                                     lidar_ns, "")
+            pose = self._rig.look_up(deadline, camera_frame, camera_ns, self._lidar_frame, lidar_ns,
+                                     "")
         except TransformException as error:
+            self._rig.note_camera(camera_frame, found=False)
             raise ValueError(f"tf has no transform from '{self._lidar_frame}' to '{camera_frame}': "
                              f"{error}") from None
+        self._rig.note_camera(camera_frame, found=True)
+        if without_motion is not None:  # the camera is known, where the car was is not
+            self._without_motion(without_motion)
+        return pose
 
     def _without_motion(self, error: Exception) -> None:
         self._rig.note_motion(found=False)

@@ -84,6 +84,10 @@ class DetectionLoop:
         self._watch = node.create_timer(
             QUIET_S, self._explain_silence, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
+    def clear(self) -> None:
+        """Forget what waits for its set: the clock went back."""
+        self._inputs.clear()
+
     @property
     def passed_over(self) -> int:
         """Sets that a newer one replaced before their turn."""
@@ -106,12 +110,17 @@ class DetectionLoop:
 
     def _process(self, samples: SampleSet) -> None:
         assembled = self._assembler.assemble(samples)
+        if self._stop.is_set():
+            return
         for note in assembled.notes:
             self._log.warning(note, throttle_duration_sec=QUIET_S)
+        if problems := "; ".join(use.problem for use in assembled.sensors if use.problem):
+            self._log.warning(f"left out of the frame: {problems}", throttle_duration_sec=QUIET_S)
         controls = self._controls()
         result = self._pipeline(assembled.frame, controls)
-        if result.note:
-            self._log.warning(result.note, throttle_duration_sec=QUIET_S)
+        if result.note:  # no boxes since nothing could be seen is not the same as an empty road
+            self._drop(result.note)
+            return
         self._outputs.publish(self._output_frame.express(result.detections), controls)
         self.processed += 1
         if self.processed == 1:
@@ -141,5 +150,5 @@ class DetectionLoop:
         elif silent:
             reason = f"nothing comes on {', '.join(silent)}"
         else:
-            reason = "messages come on all, but their stamps lie further apart than sync.slop"
-        self._log.warning(f"no complete set of inputs for {silent_s:.0f} s: {reason}")
+            reason = "messages come on all, but their stamps do not lie close enough together"
+        self._log.warning(f"no set of inputs for {silent_s:.0f} s: {reason}")

@@ -1,9 +1,9 @@
-"""A set of messages → SensorFrame."""
+"""A set of messages → SensorFrame, with what fits of it."""
 
 from __future__ import annotations
 
 import os
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from aqr_perception.ros.calibration import CameraModels, FrameTransforms, RigTransforms
@@ -13,7 +13,8 @@ from aqr_perception.ros.conversions import (
     pixels_from_message,
 )
 from aqr_perception.ros.parameters import NodeConfig
-from aqr_perception.runtime.synchronizer import Sample, SampleSet
+from aqr_perception.runtime.mode import SensorUse
+from aqr_perception.runtime.synchronizer import LIDAR, Sample, SampleSet, SampleState
 from aqr_perception.types import Calibration, CameraImage, LidarCloud, SensorFrame
 
 DECODERS = 6
@@ -21,14 +22,23 @@ DECODERS = 6
 
 @dataclass(frozen=True)
 class AssembledFrame:
-    """A frame, and in words what had to be taken instead of what was missing."""
+    """A frame, and what became of each sensor.
+
+    Attributes:
+        frame: What the detector gets; at least one sensor is in it.
+        sensors: (S,) each with its state, age and, where its message did not fit, the reason.
+        notes: In words, what had to be taken instead of what was missing.
+    """
 
     frame: SensorFrame
+    sensors: tuple[SensorUse, ...]
     notes: tuple[str, ...]
 
 
 class FrameAssembler:
     """Decodes the messages of a set and joins them with calibration.
+
+    A message that does not fit costs its own sensor's part in this frame; the others go on.
 
     Args:
         config: The rig.
@@ -41,6 +51,7 @@ class FrameAssembler:
         self._config = config
         self._cameras = cameras
         self._transforms = transforms
+        self._lidar_frame = config.lidar_frame_id
         # Decoding JPEGs takes longest of all, and OpenCV lets go of Python's lock meanwhile.
         self._decoders = ThreadPoolExecutor(min(DECODERS, os.cpu_count() or 1), "aqr_decode")
 
@@ -51,31 +62,76 @@ class FrameAssembler:
     def assemble(self, samples: SampleSet) -> AssembledFrame:
         """Build the frame.
 
+        Its frame is that of the cloud; without one, that of the last cloud, or ``lidar.frame_id``.
+
         Raises:
-            ValueError: A message, a calibration or a transform does not fit; names the sensor.
+            ValueError: Not one sensor can be used, or no frame is known for the detections; says
+                why, sensor by sensor.
         """
-        lidar, *images = samples.samples
-        if lidar is None:
-            raise ValueError("the set holds no point cloud")
-        message = lidar.payload
-        frame_id = message.header.frame_id
-        if not frame_id:
-            raise ValueError("the point cloud's header.frame_id is empty; expected the LiDAR's tf "
-                             "frame")
-        note = cloud_note(message, self._config.intensity_field)
-        points = cloud_from_message(message, self._config.intensity_max,
-                                    self._config.intensity_field)
-        transforms = self._transforms.begin(frame_id)
-        fixed_from_lidar = transforms.fixed_from_lidar(lidar.stamp_ns)
-        calibrations = [image and self._calibration(index, image, transforms, lidar.stamp_ns)
-                        for index, image in enumerate(images)]
-        frame = SensorFrame(
-            stamp_ns=lidar.stamp_ns, frame_id=frame_id,
-            lidar=LidarCloud(lidar.stamp_ns, points),
-            images=tuple(self._decoders.map(
-                _camera_image, self._config.cameras, images, calibrations)),
-            camera_names=self._config.cameras, fixed_from_lidar=fixed_from_lidar)
-        return AssembledFrame(frame, tuple(filter(None, (note, *transforms.notes))))
+        problems: dict[int, str] = {}
+        notes: list[str] = []
+        lidar = self._cloud(samples, problems, notes)
+        if not self._lidar_frame:
+            raise ValueError(self._without_frame(problems))
+        transforms = self._transforms.begin(self._lidar_frame)
+        fixed_from_lidar = transforms.fixed_from_lidar(samples.stamp_ns)
+        images = self._images(samples, transforms, problems)
+        notes += transforms.notes
+        frame = SensorFrame(samples.stamp_ns, self._lidar_frame, lidar, images,
+                            self._config.cameras, fixed_from_lidar)
+        if not frame.present.any():
+            raise ValueError("; ".join(problems[sensor] for sensor in sorted(problems)))
+        names = ("LiDAR", *self._config.cameras)
+        sensors = tuple(
+            SensorUse(name, state if present else SampleState.ABSENT, float(age),
+                      problems.get(sensor, ""))
+            for sensor, (name, state, present, age) in enumerate(
+                zip(names, samples.states, frame.present, frame.ages_s)))
+        return AssembledFrame(frame, sensors, tuple(notes))
+
+    def _cloud(self, samples: SampleSet, problems: dict[int, str], notes: list[str]
+               ) -> LidarCloud | None:
+        sample = samples.samples[LIDAR]
+        if sample is None:
+            return None
+        message = sample.payload
+        try:
+            frame_id = message.header.frame_id or self._config.lidar_frame_id
+            if not frame_id:
+                raise ValueError("the point cloud's header.frame_id is empty; expected the LiDAR's "
+                                 "tf frame")
+            self._lidar_frame = frame_id
+            points = cloud_from_message(message, self._config.intensity_max,
+                                        self._config.intensity_field)
+            if not len(points):
+                raise ValueError("the point cloud holds no point")
+        except ValueError as error:
+            problems[LIDAR] = f"LiDAR: {error}"
+            return None
+        notes += filter(None, [cloud_note(message, self._config.intensity_field)])
+        return LidarCloud(sample.stamp_ns, points)
+
+    def _images(self, samples: SampleSet, transforms: FrameTransforms, problems: dict[int, str]
+                ) -> tuple[CameraImage | None, ...]:
+        decoding: dict[int, Future[CameraImage]] = {}
+        for sensor, sample in enumerate(samples.samples):
+            if sensor == LIDAR or sample is None:
+                continue
+            index = sensor - 1
+            try:
+                calibration = self._calibration(index, sample, transforms, samples.stamp_ns)
+            except ValueError as error:
+                problems[sensor] = str(error)
+                continue
+            decoding[sensor] = self._decoders.submit(
+                _camera_image, self._config.cameras[index], sample, calibration)
+        images: list[CameraImage | None] = [None] * len(self._config.cameras)
+        for sensor, future in decoding.items():
+            try:
+                images[sensor - 1] = future.result()
+            except ValueError as error:
+                problems[sensor] = str(error)
+        return tuple(images)
 
     def _calibration(self, index: int, sample: Sample, transforms: FrameTransforms, lidar_ns: int
                      ) -> Calibration:
@@ -90,11 +146,14 @@ class FrameAssembler:
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from None
 
+    @staticmethod
+    def _without_frame(problems: dict[int, str]) -> str:
+        reason = problems.get(LIDAR, "no point cloud has come yet")
+        return (f"{reason}; so the LiDAR's tf frame, in which detections are given, is not known: "
+                "set lidar.frame_id to have them from the cameras alone")
 
-def _camera_image(name: str, sample: Sample | None, calibration: Calibration | None
-                  ) -> CameraImage | None:
-    if sample is None or calibration is None:
-        return None
+
+def _camera_image(name: str, sample: Sample, calibration: Calibration) -> CameraImage:
     try:
         pixels = pixels_from_message(sample.payload)
     except ValueError as error:

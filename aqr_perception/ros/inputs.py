@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from message_filters import ApproximateTimeSynchronizer, SimpleFilter
+from rclpy.clock import Clock
+from rclpy.clock_type import ClockType
 from rclpy.node import Node
 from rclpy.qos import QoSPolicyKind, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
@@ -16,40 +17,13 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from aqr_perception.ros.calibration import CameraModels
 from aqr_perception.ros.conversions import stamp_to_ns
 from aqr_perception.ros.parameters import NodeConfig
-from aqr_perception.ros.transform_buffer import RESTART_NS
-from aqr_perception.runtime.synchronizer import Sample, SampleSet, SampleState
+from aqr_perception.ros.synchronization import set_maker
+from aqr_perception.runtime.restart import RestartWatch
+from aqr_perception.runtime.synchronizer import LIDAR, SampleSet
 
-LIDAR = 0
 DATA_QOS = QoSProfile(depth=2, reliability=ReliabilityPolicy.BEST_EFFORT)
 """As sensor data: matches best-effort and reliable publishers; of large messages the newest two."""
 INFO_QOS = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
-
-
-class ApproximateTime:
-    """Complete sets whose stamps lie within the slop, by message_filters.
-
-    Args:
-        config: Cameras, queue and slop.
-        on_set: Called with each set, from within `add`.
-    """
-
-    def __init__(self, config: NodeConfig, on_set: Callable[[SampleSet], None]) -> None:
-        self._on_set = on_set
-        self._filters = [SimpleFilter() for _ in range(1 + len(config.cameras))]
-        self._synchronizer = ApproximateTimeSynchronizer(
-            self._filters, config.sync_queue_size, config.sync_slop_s)
-        self._synchronizer.registerCallback(self._complete)
-
-    def add(self, sensor: int, message: Any) -> None:
-        """Take a message; ``sensor`` is 0 for the LiDAR, 1..V for the cameras."""
-        self._filters[sensor].signalMessage(message)
-
-    def _complete(self, *messages: Any) -> None:
-        now_ns = time.monotonic_ns()
-        samples = tuple(Sample(stamp_to_ns(message.header.stamp), now_ns, message)
-                        for message in messages)
-        self._on_set(SampleSet(samples[LIDAR].stamp_ns, LIDAR, samples,
-                               (SampleState.FRESH,) * len(samples), 0, False))
 
 
 def input_topic(node: Node, name: str, defaults: Mapping[str, str]) -> str:
@@ -88,14 +62,13 @@ class Inputs:
             config: Cameras, transport and synchronisation.
             cameras: Told of each CameraInfo.
             default_topics: Names that take the place of ``~/input/...`` unless remapped.
-            on_set: Called with each set.
+            on_set: Called with each set, in order.
             on_bad: Called with the reason why a message is not taken.
         """
         self._node = node
-        self._config = config
         self._on_set = on_set
         self._on_bad = on_bad
-        self._synchronizer = ApproximateTime(config, on_set)
+        self._sets = set_maker(config.sync)
         compressed = config.image_transport == "compressed"
         image_type = CompressedImage if compressed else Image
         suffix = "/compressed" if compressed else ""
@@ -103,8 +76,12 @@ class Inputs:
             input_topic(node, f"image{index}", default_topics) + suffix
             for index in range(len(config.cameras)))]
         self.received = [0] * len(self.topics)
-        self._newest_ns = [0] * len(self.topics)
+        self._rounds = RestartWatch(len(self.topics))
         self._asked_at = list(self.received)
+        self._due_ns: int | None = None
+        self._timer = node.create_timer(
+            1.0, self._poll, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self._timer.cancel()  # set when a set waits for the clock
         self._subscriptions = [
             self._subscribe(PointCloud2 if sensor == LIDAR else image_type, topic, DATA_QOS,
                             functools.partial(self._take, sensor))
@@ -121,8 +98,15 @@ class Inputs:
         self._asked_at = list(self.received)
         return silent
 
+    def clear(self) -> None:
+        """Forget all that waits: the clock went back."""
+        self._rounds = RestartWatch(len(self.topics))
+        self._sets.clear()
+        self._poll()
+
     def close(self) -> None:
         """Destroy the subscriptions."""
+        self._node.destroy_timer(self._timer)
         for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
         self._subscriptions = []
@@ -142,8 +126,21 @@ class Inputs:
             self._on_bad(f"a message on {self.topics[sensor]} has the stamp 0; expected the time "
                          "of the measurement")
             return
-        if stamp_ns < self._newest_ns[sensor] - RESTART_NS:  # a recording starts again
-            self._synchronizer = ApproximateTime(self._config, self._on_set)
-            self._newest_ns = [0] * len(self.topics)
-        self._newest_ns[sensor] = max(stamp_ns, self._newest_ns[sensor])
-        self._synchronizer.add(sensor, message)
+        now_ns = time.monotonic_ns()
+        if self._rounds.starts_again(sensor, stamp_ns, now_ns):
+            self._sets.clear()
+        self._sets.add(sensor, stamp_ns, message, now_ns)
+        self._poll()
+
+    def _poll(self) -> None:
+        """Hand on the sets that are due, and wake up when the next one is at the latest."""
+        now_ns = time.monotonic_ns()
+        for samples in self._sets.poll(now_ns):
+            self._on_set(samples)
+        due_ns = self._sets.next_due()
+        if due_ns is None:
+            self._timer.cancel()
+        elif due_ns != self._due_ns or self._timer.is_canceled():
+            self._timer.timer_period_ns = max(due_ns - now_ns, 1)
+            self._timer.reset()
+        self._due_ns = due_ns

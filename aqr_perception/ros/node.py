@@ -84,7 +84,7 @@ class DetectorNode(LifecycleNode):
         self._jumps = self.get_clock().create_jump_callback(
             JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1),
                           on_clock_change=True),
-            post_callback=lambda _: self._tf_buffer.clear())
+            post_callback=lambda _: self._forget())
         # Last: rclpy destroys the node when a value does not fit, and must find all of the above.
         self.parameters = NodeParameters(self)
 
@@ -149,6 +149,12 @@ class DetectorNode(LifecycleNode):
         self._release()
         self._jumps.unregister()
         super().destroy_node()
+
+    def _forget(self) -> None:
+        """The clock went back: what is known of the time before does not fit any more."""
+        self._tf_buffer.clear()
+        if self._loop is not None:
+            self._loop.clear()
 
     def _stop_loop(self) -> None:
         if self._loop is not None:

@@ -25,6 +25,7 @@ from aqr_perception.ros.run_time import (
     completed_start,
     controls_of,
 )
+from aqr_perception.ros.synchronization import SyncConfig, declared
 from aqr_perception.types import MODEL_LIDAR_HEIGHT, Controls, Mounting
 
 IMAGE_TRANSPORTS = ("raw", "compressed")
@@ -45,8 +46,8 @@ class NodeConfig:
         intensity_field: Name of the cloud's intensity field.
         fixed_frame: Frame that does not move with the car; empty for none.
         tf_timeout_s: Longest wait for a transform of a frame [s].
-        sync_queue_size: Messages of each input that wait for their set.
-        sync_slop_s: Largest spread of the stamps of one set [s].
+        lidar_frame_id: tf frame of the LiDAR while no cloud has come; empty: not known until then.
+        sync: How messages are made into sets.
         output_frame: tf frame that results are given in; empty: the LiDAR's.
     """
 
@@ -60,8 +61,8 @@ class NodeConfig:
     intensity_field: str
     fixed_frame: str
     tf_timeout_s: float
-    sync_queue_size: int
-    sync_slop_s: float
+    lidar_frame_id: str
+    sync: SyncConfig
     output_frame: str = ""
 
     def __post_init__(self) -> None:
@@ -96,14 +97,14 @@ STRUCTURAL = (
     Spec("lidar.intensity_max", 255.0, "Value of the cloud's intensity that means full",
          (1e-6, 1e9)),
     Spec("lidar.intensity_field", "intensity", "Name of the cloud's intensity field"),
+    Spec("lidar.frame_id", "", "tf frame of the LiDAR, for detections before the first cloud came; "
+                               "empty: until then there are none"),
     Spec("fixed_frame", "odom", "tf frame that does not move with the car; joins the stamps of "
                                 "LiDAR and cameras. Empty, or without such a frame in tf: the "
                                 "rig's static transforms alone"),
     Spec("output_frame", "", "tf frame of detections, velocities and markers, z up; empty: the "
                              "LiDAR's. A frame whose stamp tf does not know in time is dropped"),
     Spec("tf.timeout", 0.2, "Longest wait for the transforms of a frame [s]", (0.0, 5.0)),
-    Spec("sync.queue_size", 10, "Messages of each input that wait for their set", (1, 1000)),
-    Spec("sync.slop", 0.08, "Largest spread of the stamps of one set [s]", (0.0, 10.0)),
 )
 
 
@@ -211,6 +212,6 @@ def _read_config(node: Node) -> NodeConfig:
         intensity_field=values["lidar.intensity_field"],
         fixed_frame=values["fixed_frame"],
         tf_timeout_s=values["tf.timeout"],
-        sync_queue_size=values["sync.queue_size"],
-        sync_slop_s=values["sync.slop"],
+        lidar_frame_id=values["lidar.frame_id"],
+        sync=declared(node, tuple(values["cameras"])),
         output_frame=values["output_frame"])

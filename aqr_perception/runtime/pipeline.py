@@ -16,7 +16,7 @@ from aqr_perception.model.aqr.temporal import TemporalMemory
 from aqr_perception.model.box_coder import decode
 from aqr_perception.model.detector import Detector
 from aqr_perception.model.inputs import prepare, to_device
-from aqr_perception.types import Controls, Detections, Mounting, SensorFrame
+from aqr_perception.types import Batch, Controls, Detections, Mounting, SensorFrame
 
 CONTROLS_AS_TRAINED = Controls()
 LONGEST_STEP_NS = 1_000_000_000
@@ -46,13 +46,16 @@ class FrameResult:
         detections: In the frame's LiDAR frame, best first.
         times: Where the time went.
         aqr: What AQR did with this frame; None where it is off.
-        note: Empty, or in words why there can be no boxes (no sensor delivered).
+        note: Empty, or in words why there can be no boxes (no sensor could be used).
+        used: (S,) which sensors the network looked at: delivered, for the LiDAR with a point in
+            range, gain above 0, and known to the network.
     """
 
     detections: Detections
     times: StageTimes
     aqr: AqrReport | None = None
     note: str = ""
+    used: tuple[bool, ...] = ()
 
 
 class DetectionPipeline:
@@ -118,6 +121,7 @@ class DetectionPipeline:
         self._use(controls)
         clock = _StageClock(self.device)
         batch = prepare([frame], self.detector.config, self.mounting, controls)
+        used = self._used(batch)
         clock.lap("preprocess")
         batch = to_device(batch, self.device)
         clock.lap("transfer")
@@ -128,8 +132,16 @@ class DetectionPipeline:
         report = None
         if isinstance(output.aqr, AqrOutput):
             report, self._history = output.aqr.report, output.aqr.history
-        note = "" if frame.present.any() else "no sensor delivered anything for this frame"
-        return FrameResult(detections, StageTimes(**clock.laps), report, note)
+        note = "" if any(used) else _why_blind(frame, batch)
+        return FrameResult(detections, StageTimes(**clock.laps), report, note, used)
+
+    def _used(self, batch: Batch) -> tuple[bool, ...]:
+        """(S,) what the network will look at, of a batch of one that is on the CPU yet."""
+        config = self.detector.config
+        delivered = [batch.lidar_present & (config.lidar is not None),
+                     *(batch.camera_present[0] & (config.image is not None))]
+        return tuple(bool(there) and gain > 0
+                     for there, gain in zip(delivered, batch.gains[0].tolist()))
 
     def _use(self, controls: Controls) -> None:
         """Set what is not handed in with each batch, before the frame."""
@@ -144,6 +156,15 @@ class DetectionPipeline:
         if last is None or not 0 < frame.stamp_ns - last <= LONGEST_STEP_NS:
             return None
         return self._history
+
+
+def _why_blind(frame: SensorFrame, batch: Batch) -> str:
+    if not frame.present.any():
+        return "no sensor delivered anything for this frame"
+    if frame.lidar is not None and not batch.lidar_present.any() and not frame.present[1:].any():
+        return ("no point of the cloud lies in the detection range, and no camera delivered: look "
+                "at the units of its fields, lidar.height and lidar.forward_axis")
+    return "each sensor that delivered has gain 0, or the network was not trained with it"
 
 
 def resolve_device(name: str) -> torch.device:

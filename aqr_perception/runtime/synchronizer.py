@@ -122,13 +122,17 @@ class _Pending:
 
 @dataclass
 class _Stream:
-    """The recent samples of one sensor, by stamp, and how often they come.
+    """What is kept of one sensor.
 
     Attributes:
+        samples: By stamp, those that a coming set may still want.
+        stamps: The recent ones, to know what comes twice.
         others: (S,) messages of every sensor up to this one's last.
+        arrivals: The last ones [ns].
     """
 
     samples: deque[Sample]
+    stamps: deque[int]
     others: list[int]
     arrivals: deque[int] = field(default_factory=lambda: deque(maxlen=ARRIVALS))
     period_ns: int | None = None
@@ -152,8 +156,9 @@ class Synchronizer:
 
     def clear(self) -> None:
         """Forget all samples and pending sets; the counts stay."""
-        self._streams = [_Stream(deque(maxlen=self.settings.buffer), list(self.counts.received))
-                         for _ in self._offsets]
+        self._streams = [
+            _Stream(deque(maxlen=self.settings.buffer), deque(maxlen=self.settings.buffer),
+                    list(self.counts.received)) for _ in self._offsets]
         self._pending: deque[_Pending] = deque()
         self._last_set_ns: int | None = None
         self._now_ns: int | None = None
@@ -174,14 +179,16 @@ class Synchronizer:
         self._tick(now_ns)
         self.counts.received[sensor] += 1
         stream = self._streams[sensor]
-        if any(sample.stamp_ns == stamp_ns for sample in stream.samples):
+        if stamp_ns in stream.stamps:
             self.counts.duplicates[sensor] += 1
             return
+        stream.stamps.append(stamp_ns)
         sample = Sample(stamp_ns, now_ns, payload)
         self._measure_period(stream, stamp_ns)
         stream.arrivals.append(now_ns)
         stream.others = list(self.counts.received)
-        _insert(stream.samples, sample)
+        if sensor != LIDAR:  # a sweep serves its own set alone
+            _insert(stream.samples, sample)
         if sensor == self._anchor(now_ns):
             if self._last_set_ns is not None and stamp_ns <= self._last_set_ns:
                 self.counts.late[sensor] += 1
@@ -238,8 +245,16 @@ class Synchronizer:
         return gone_on >= SILENT_MESSAGES
 
     def _open(self, anchor: int, sample: Sample) -> None:
-        """Queue a set; sweeps that overtook each other on the way are put in order."""
+        """Queue a set; sweeps that overtook each other on the way are put in order.
+
+        It takes the place of one of the same moment that a later sensor anchors: of sensors that
+        come back together, the first to arrive is not the first in rank.
+        """
         pending = _Pending(anchor, sample)
+        self._pending = deque(
+            other for other in self._pending
+            if other.anchor <= anchor or abs(other.sample.stamp_ns - self._expected_ns(
+                other.anchor, pending)) > self.settings.tolerance_ns)
         position = len(self._pending)
         while position and self._pending[position - 1].sample.stamp_ns > sample.stamp_ns:
             position -= 1
@@ -255,10 +270,10 @@ class Synchronizer:
         if sensor == LIDAR:  # the cameras anchor since the LiDAR is silent
             return True
         stream = self._streams[sensor]
-        if not stream.samples:
+        newest = stream.last_stamp_ns
+        if newest is None:
             return False
         expected = self._expected_ns(sensor, pending)
-        newest = stream.samples[-1].stamp_ns
         if newest >= expected:
             return True
         return stream.period_ns is not None and expected - newest <= stream.period_ns // 2
@@ -283,6 +298,8 @@ class Synchronizer:
                 chosen = None
                 states.append(SampleState.ABSENT)
             samples.append(chosen)
+            while stream.samples and stream.samples[0].stamp_ns < expected - self.settings.stale_ns:
+                stream.samples.popleft()
         self._last_set_ns = pending.sample.stamp_ns
         self.counts.sets += 1
         self.counts.timed_out += timed_out

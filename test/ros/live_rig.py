@@ -6,6 +6,7 @@ import array
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any
 
 import numpy as np
@@ -87,6 +88,24 @@ class Context:
 
         self._thread = threading.Thread(target=work)
         self._thread.start()
+
+    def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Call in the thread that spins, where services would.
+
+        rclpy's executor does not bear it that another thread destroys what it is about to wait for.
+        """
+        if self._thread is None:
+            return function(*arguments)
+        result: Future[Any] = Future()
+
+        def work() -> None:
+            try:
+                result.set_result(function(*arguments))
+            except BaseException as error:  # the test's to see, and not the end of the thread
+                result.set_exception(error)
+
+        self.executor.create_task(work)
+        return result.result(3 * WAIT_S)
 
     def close(self) -> None:
         self._stop.set()

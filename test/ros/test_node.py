@@ -1,4 +1,5 @@
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,6 +8,7 @@ from live_rig import START_NS, Context, Rig, wait_until
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.time import Time
 from vision_msgs.msg import LabelInfo, VisionInfo
 from visualization_msgs.msg import MarkerArray
 
@@ -28,11 +30,16 @@ def running(context):
     """An active detector and its rig, matched."""
     node = context.detector(FingerprintPipeline())
     rig = Rig(context)
-    assert node.trigger_configure() == SUCCESS
-    assert node.trigger_activate() == SUCCESS
+    assert context.call(node.trigger_configure) == SUCCESS
+    assert context.call(node.trigger_activate) == SUCCESS
     context.spin()
     rig.wait_matched()
     return node, rig
+
+
+def sensors_of(message):
+    """How many sensors a result of the fingerprint pipeline was made of."""
+    return len(message.detections) - 1
 
 
 def state_of(node):
@@ -61,39 +68,81 @@ def test_sets_come_in_order_and_each_once(running):
     assert [stamp_to_ns(message.header.stamp) for message in rig.results] == sent
 
 
-def test_an_incomplete_set_gives_nothing_and_the_next_works(running):
+@pytest.mark.parametrize("missing", [("RIGHT",), ("LEFT", "RIGHT"), ("lidar",), ("lidar", "LEFT")])
+def test_what_is_there_is_detected_in_and_the_rest_comes_back_without_a_restart(running, missing):
     _, rig = running
-    rig.send(0, leave_out=("RIGHT",))
-    rig.send(5)
-    (message,) = rig.wait_results(1)
-    assert stamp_to_ns(message.header.stamp) == START_NS + 500_000_000
+    rig.send(0)
+    assert sensors_of(rig.wait_results(1)[0]) == 3
+
+    def goes_on(missing):
+        wanted = 3 - len(missing)
+        for index in range(1 + len(rig.results), 400):
+            rig.send(index, leave_out=missing)
+            time.sleep(0.05)
+            if rig.results and sensors_of(rig.results[-1]) == wanted:
+                return
+        raise AssertionError(f"no frame of {wanted} sensors")
+
+    goes_on(missing)
+    assert all(message.header.frame_id == "lidar" for message in rig.results)
+    goes_on(())
 
 
-@pytest.mark.parametrize("bad", [{"width": 20}, {"stamp_ns": 0}])
+@pytest.mark.parametrize("bad", [{"stamp_ns": 0}, {"width": 20, "leave_out": ("lidar",)}])
 def test_a_bad_frame_is_dropped_and_counted_and_never_an_empty_array(running, bad):
     node, rig = running
     rig.send(0, **bad)
+    if "leave_out" in bad:  # until the cameras go on alone
+        for index in range(1, 20):
+            rig.send(index, **bad)
+            time.sleep(0.05)
     wait_until(lambda: node._loop.dropped >= 1, "the bad frame's drop")
-    stamp_ns = rig.send(3)
+    stamp_ns = rig.send(30)
     (message,) = rig.wait_results(1)
     assert stamp_to_ns(message.header.stamp) == stamp_ns
-    assert len(message.detections)
+    assert sensors_of(message) == 3
     assert node._loop.processed == 1
 
 
-def test_frames_before_the_transforms_are_dropped_with_a_reason(context, capfd):
-    node = context.detector(FingerprintPipeline(), tf__timeout=0.05)
-    rig = Rig(context, static_tf=False)
-    assert node.trigger_configure() == SUCCESS
-    assert node.trigger_activate() == SUCCESS
+def test_images_of_another_size_than_their_calibration_are_left_out(running, capfd):
+    _, rig = running
+    rig.send(0, width=20)
+    (message,) = rig.wait_results(1)
+    assert sensors_of(message) == 1
+    assert "LEFT: the image is uint8 of shape (24, 20, 3)" in capfd.readouterr().err
+
+
+def test_a_frame_in_which_nothing_can_be_seen_is_not_an_empty_array(context):
+    class Blind(FingerprintPipeline):
+        def __call__(self, frame, controls):
+            result = super().__call__(frame, controls)
+            return replace(result, note="no point lies in range" * (frame.stamp_ns == START_NS))
+
+    node = context.detector(Blind())
+    rig = Rig(context)
+    assert context.call(node.trigger_configure) == SUCCESS
+    assert context.call(node.trigger_activate) == SUCCESS
     context.spin()
     rig.wait_matched()
     rig.send(0)
     wait_until(lambda: node._loop.dropped == 1, "the drop")
+    stamp_ns = rig.send(1)
+    assert stamp_to_ns(rig.wait_results(1)[0].header.stamp) == stamp_ns
+
+
+def test_cameras_are_left_out_until_tf_knows_them(context, capfd):
+    node = context.detector(FingerprintPipeline(), tf__timeout=0.05)
+    rig = Rig(context, static_tf=False)
+    assert context.call(node.trigger_configure) == SUCCESS
+    assert context.call(node.trigger_activate) == SUCCESS
+    context.spin()
+    rig.wait_matched()
+    rig.send(0)
+    assert sensors_of(rig.wait_results(1)[0]) == 1
     rig.send_static_tf()
-    time.sleep(0.3)
+    wait_until(lambda: node._tf_buffer.can_transform("lidar", "right", Time()), "tf")
     rig.send(1)
-    assert len(rig.wait_results(1)) == 1
+    assert sensors_of(rig.wait_results(2)[1]) == 3
     assert "LEFT: tf has no transform from 'lidar' to 'left'" in capfd.readouterr().err
 
 
@@ -112,8 +161,8 @@ def test_a_parameter_takes_effect_with_the_next_frame(running):
 def test_the_newest_is_processed_and_the_rest_is_counted(context):
     node = context.detector(FingerprintPipeline(delay_s=0.25))
     rig = Rig(context)
-    assert node.trigger_configure() == SUCCESS
-    assert node.trigger_activate() == SUCCESS
+    assert context.call(node.trigger_configure) == SUCCESS
+    assert context.call(node.trigger_activate) == SUCCESS
     context.spin()
     rig.wait_matched()
     sets = 20
@@ -138,8 +187,8 @@ def test_a_fault_of_the_pipeline_drops_the_frame_and_not_the_node(context, capfd
 
     node = context.detector(Faulty())
     rig = Rig(context)
-    assert node.trigger_configure() == SUCCESS
-    assert node.trigger_activate() == SUCCESS
+    assert context.call(node.trigger_configure) == SUCCESS
+    assert context.call(node.trigger_activate) == SUCCESS
     context.spin()
     rig.wait_matched()
     rig.send(0)
@@ -156,24 +205,24 @@ def test_the_whole_life_cycle_twice(context):
     for round_ in range(2):
         base = 100 * round_
         assert state_of(node) == "unconfigured"
-        assert node.trigger_configure() == SUCCESS
+        assert context.call(node.trigger_configure) == SUCCESS
         assert state_of(node) == "inactive"
         time.sleep(0.2)
         assert not rig.matched()
-        assert node.trigger_activate() == SUCCESS
+        assert context.call(node.trigger_activate) == SUCCESS
         rig.wait_matched()
         rig.send(base)
         rig.wait_results(2 * round_ + 1)
-        assert node.trigger_deactivate() == SUCCESS
+        assert context.call(node.trigger_deactivate) == SUCCESS
         wait_until(lambda: not rig.cloud.get_subscription_count(), "the end of the subscriptions")
-        assert node.trigger_activate() == SUCCESS
+        assert context.call(node.trigger_activate) == SUCCESS
         rig.wait_matched()
         rig.send(base + 1)
         rig.wait_results(2 * round_ + 2)
-        assert node.trigger_deactivate() == SUCCESS
-        assert node.trigger_cleanup() == SUCCESS
+        assert context.call(node.trigger_deactivate) == SUCCESS
+        assert context.call(node.trigger_cleanup) == SUCCESS
         assert node._pipeline is None
-    assert node.trigger_shutdown() == SUCCESS
+    assert context.call(node.trigger_shutdown) == SUCCESS
     assert state_of(node) == "finalized"
     assert len(rig.results) == 4
 
@@ -192,25 +241,25 @@ def test_a_pipeline_that_does_not_load_is_a_failure_with_one_line(context, capfd
         return FingerprintPipeline()
 
     node._load = load
-    assert node.trigger_configure() == TransitionCallbackReturn.FAILURE
+    assert context.call(node.trigger_configure) == TransitionCallbackReturn.FAILURE
     assert state_of(node) == "unconfigured"
     assert str(error.args[-1]) in node.failure
     lines = [line for line in capfd.readouterr().err.splitlines() if "cannot be configured" in line]
     assert len(lines) == 1
-    assert node.trigger_configure() == SUCCESS  # as after putting the file there
+    assert context.call(node.trigger_configure) == SUCCESS  # as after putting the file there
     assert node.failure == ""
 
 
 def test_shutdown_from_active_in_the_middle_of_a_frame(context):
     node = context.detector(FingerprintPipeline(delay_s=0.4))
     rig = Rig(context)
-    assert node.trigger_configure() == SUCCESS
-    assert node.trigger_activate() == SUCCESS
+    assert context.call(node.trigger_configure) == SUCCESS
+    assert context.call(node.trigger_activate) == SUCCESS
     context.spin()
     rig.wait_matched()
     rig.send(0)
     time.sleep(0.15)
-    assert node.trigger_shutdown() == SUCCESS
+    assert context.call(node.trigger_shutdown) == SUCCESS
     assert state_of(node) == "finalized"
 
 

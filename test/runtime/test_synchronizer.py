@@ -199,3 +199,14 @@ def test_a_lidar_that_dies_in_a_slow_recording_is_noticed_too():
                 for sensor in range(1 + CAMERAS) if sensor or k < 10]
     sets = run(make(), messages, until=10**13)
     assert [s.anchor for s in sets if s.stamp_ns >= 13 * slow] == [1] * 7
+
+
+def test_sensors_that_come_back_together_make_one_set():
+    """Before the last of them is there, each camera in turn would be the anchor."""
+    arrivals = {5: 1, 4: 2, 3: 3, 2: 4, 1: 5, 0: 6, 6: 7}
+    messages = (stream(10) + stream(10, sensors=[5, 6], start=10 * PERIOD)
+                + [(20 * PERIOD + arrivals[sensor], sensor, 20 * PERIOD) for sensor in range(7)])
+    sets = run(make(), messages, until=10**10)
+    (back,) = [s for s in sets if s.stamp_ns == 20 * PERIOD]
+    assert back.anchor == 0
+    assert back.states == (SampleState.FRESH,) * 7

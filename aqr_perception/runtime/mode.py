@@ -1,0 +1,42 @@
+"""Which sensors took part in a frame, as values and in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from aqr_perception.runtime.synchronizer import SampleState
+
+
+@dataclass(frozen=True)
+class SensorUse:
+    """What a frame had of one sensor.
+
+    Attributes:
+        name: ``LiDAR``, or the camera's name.
+        state: Fresh, stale or absent.
+        age_s: How much older than the frame's stamp its data is [s]; NaN where absent.
+        problem: Why its message was left out; empty where there was none or it was taken.
+    """
+
+    name: str
+    state: SampleState
+    age_s: float
+    problem: str = ""
+
+
+def describe(sensors: Sequence[SensorUse]) -> str:
+    """Say who took part: ``LiDAR + 5 of 6 cameras; CAM_FRONT absent``.
+
+    Args:
+        sensors: (S,) the LiDAR first.
+    """
+    lidar, *cameras = sensors
+    count = sum(camera.state is not SampleState.ABSENT for camera in cameras)
+    head = f"{count} of {len(cameras)} cameras"
+    if lidar.state is not SampleState.ABSENT:
+        head = f"{lidar.name} + {head}"
+    remarks = [", ".join(use.name for use in sensors if use.state is state) + f" {state.value}"
+               for state in (SampleState.STALE, SampleState.ABSENT)
+               if any(use.state is state for use in sensors)]
+    return "; ".join([head, *remarks])
