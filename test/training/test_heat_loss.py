@@ -10,6 +10,7 @@ import torch.nn.functional as F
 
 from aqr_perception.training.heat_loss import (
     DEPTH_WEIGHT,
+    RARE,
     bev_target,
     heat_loss,
     image_offset_loss,
@@ -18,7 +19,7 @@ from aqr_perception.training.heat_loss import (
     spot_loss,
 )
 from aqr_perception.training.targets import Targets
-from aqr_perception.types import Batch, Heat
+from aqr_perception.types import CLASS_NAMES, Batch, Heat
 
 RANGE = (-54.0, -54.0, -5.0, 54.0, 54.0, 3.0)
 # x right, y forward, z up → x right, y down, z forward; 100 px focal length, 160×96 image.
@@ -67,7 +68,8 @@ def test_the_loss_is_the_focal_loss_of_centernet():
     wanted = torch.rand_like(logits) * 0.9
     wanted[0, 1, 1, 3] = wanted[1, 2, 0, 5] = 1.0
     p = logits.sigmoid().numpy()
-    terms = np.where(wanted == 1, (1 - p) ** 2 * np.log(p),
+    cost = np.array([RARE.get(name, 1.0) for name in CLASS_NAMES])
+    terms = np.where(wanted == 1, cost * (1 - p) ** 2 * np.log(p),
                      (1 - wanted.numpy()) ** 4 * p ** 2 * np.log(1 - p))
     both, first = torch.tensor([True, True]), torch.tensor([True, False])
     assert spot_loss(logits, wanted, both).tolist() == pytest.approx([-terms.sum(), 2])
