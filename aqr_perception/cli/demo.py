@@ -1,14 +1,14 @@
 """See the detector at work: play a drive over DDS, run the node, compare with the truth.
 
 Three processes: `play` publishes six cameras, their calibration, the cloud and tf; `node` detects;
-this one listens. Without --source the drive is a simulated one that training never saw. Writes
-picture.png and index.html, and prints figures.
+this one listens. Without --source the drive is a simulated one that training never saw, rendered
+once. Prints mAP, NDS, latencies and missed frames; writes picture.png, and index.html with all of
+it.
 """
 
 from __future__ import annotations
 
 import argparse
-import html
 import os
 import random
 import signal
@@ -22,11 +22,12 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from aqr_perception.ros.recorder import Received
+    from aqr_perception.types import Detections
 
 SIZE = (800, 450)
 START_SECONDS = 90.0
 SILENCE_SECONDS = 6.0
-DETECTIONS_TOPIC = "/detector/output/detections"
+OUTPUT = "/detector/output"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -90,7 +91,7 @@ def _simulate(out: Path, frames: int) -> Path:
 
 
 def _through_dds(args: argparse.Namespace, source: Path, frames: int) -> list[Received]:
-    """Start node and player, and listen until as many messages came as frames went out."""
+    """Start node and player; listen until as many messages came as frames went out, or none."""
     # A domain of its own, on this machine only: the demo neither hears nor disturbs anybody.
     os.environ["ROS_DOMAIN_ID"] = str(random.SystemRandom().randrange(1, 100))
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
@@ -104,7 +105,8 @@ def _through_dds(args: argparse.Namespace, source: Path, frames: int) -> list[Re
 
     rclpy.init(args=[])
     try:
-        with Recorder(DETECTIONS_TOPIC, points_topic()) as recorder, \
+        with Recorder(f"{OUTPUT}/detections", f"{OUTPUT}/velocities",
+                      points_topic()) as recorder, \
                 _process("node", args.out, *config, *weights, "--param",
                          "score_threshold:=0.02") as node:
             if not recorder.wait_for_detector(START_SECONDS, lambda: node.poll() is not None):
@@ -117,11 +119,11 @@ def _through_dds(args: argparse.Namespace, source: Path, frames: int) -> list[Re
                 name = "play" if player.returncode else "node"
                 raise ValueError(f"{name} ended early: {_last_line(args.out, name)}")
             waited = 0.0
-            while len(recorder.received) < frames and waited < SILENCE_SECONDS:
-                before = len(recorder.received)
+            while recorder.complete < frames and waited < SILENCE_SECONDS:
+                before = recorder.complete
                 recorder.spin(0.2)
-                waited = 0.0 if len(recorder.received) > before else waited + 0.2
-            return recorder.received
+                waited = 0.0 if recorder.complete > before else waited + 0.2
+            return recorder.received()
     finally:
         rclpy.try_shutdown()
 
@@ -153,49 +155,37 @@ def _process(command: str, out: Path, *arguments: str) -> Iterator[subprocess.Po
 def _report(args: argparse.Namespace, folders: list[Path], received: list[Received]) -> None:
     """Print figures; write the picture and the page."""
     import cv2
-    import numpy as np
 
-    from aqr_perception.evaluation.metrics import evaluate
+    from aqr_perception.cli.demo_report import lines, page, result_of
     from aqr_perception.recordings.boxes_file import read_annotations
     from aqr_perception.recordings.frame_directory import read_frame
     from aqr_perception.recordings.rig import Rig, load_rig
-    from aqr_perception.types import Controls
     from aqr_perception.visualization.picture import draw_frame
 
     rig = load_rig(args.config) if args.config else Rig()
-    by_stamp = {item.detections.stamp_ns: item for item in received}
     frames = [(read_frame(folder, rig), read_annotations(folder)) for folder in folders]
-    matched = [(by_stamp[frame.stamp_ns].detections, truth) for frame, truth in frames
-               if frame.stamp_ns in by_stamp and truth is not None]
-    latencies = [item.latency_ms for item in received if item.latency_ms is not None]
-    lines = [f"{len(by_stamp)} of {len(frames)} frames came back over DDS, "
-             f"{sum(len(item.detections) for item in received)} detections"]
-    if latencies:
-        p50, p90 = np.percentile(latencies, [50, 90])
-        lines.append(f"from the cloud's arrival to the detections': {p50:.0f} ms median, "
-                     f"{p90:.0f} ms at the 90th percentile")
-    if matched:
-        metrics = evaluate(matched)
-        lines.append(f"mAP {metrics.mean_ap:.3f} over these frames (nuScenes rules); velocities do "
-                     "not travel in Detection3DArray, so NDS is left to 'evaluate'")
-    shown, truth = max(frames, key=lambda item: item[0].stamp_ns in by_stamp)
-    threshold = Controls().score_threshold
-    found = by_stamp[shown.stamp_ns].detections
-    kept = found.scores >= threshold
-    found = replace(found, boxes=found.boxes[kept], scores=found.scores[kept],
-                    labels=found.labels[kept])
-    cv2.imwrite(str(args.out / "picture.png"), draw_frame(shown, found, truth, rig.mounting))
-    _page(args.out / "index.html", lines)
-    print("\n".join(lines))
+    result = result_of(frames, received, rig.mounting, _is_trained(args.weights))
+    shown, found = next((k, one.detections) for k, one in enumerate(result.seen)
+                        if one.detections is not None)
+    picture = draw_frame(frames[shown][0], _worth_showing(found), frames[shown][1], rig.mounting)
+    for path, data in ((args.out / "picture.png", cv2.imencode(".png", picture)[1]),
+                       (args.out / "index.html",
+                        page(result, cv2.imencode(".jpg", picture)[1].tobytes()).encode())):
+        path.write_bytes(bytes(data))
+    print("\n".join(lines(result)))
     print(f"{args.out / 'picture.png'} and {args.out / 'index.html'} show it")
 
 
-def _page(path: Path, lines: list[str]) -> None:
-    items = "\n".join(f"<li>{html.escape(line)}</li>" for line in lines)
-    path.write_text(
-        "<!doctype html><meta charset='utf-8'><title>aqr_perception demo</title>"
-        "<style>body{font:16px sans-serif;margin:2em;background:#202225;color:#eee}"
-        "img{max-width:100%}</style><h1>aqr_perception demo</h1>"
-        f"<ul>\n{items}\n</ul><p>Detections in class colours, truth thin and white.</p>"
-        "<img src='picture.png' alt='six cameras with boxes, and the scene from above'>\n",
-        encoding="utf-8")
+def _is_trained(weights: Path | None) -> bool:
+    from aqr_perception.model import checkpoint
+
+    return (checkpoint.load(weights) if weights else checkpoint.load_default()).trained
+
+
+def _worth_showing(found: Detections) -> Detections:
+    """What a node with default parameters would publish."""
+    from aqr_perception.types import Controls
+
+    kept = found.scores >= Controls().score_threshold
+    return replace(found, boxes=found.boxes[kept], scores=found.scores[kept],
+                   labels=found.labels[kept])

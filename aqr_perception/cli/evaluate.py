@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from aqr_perception.types import Annotations, Detections, SensorFrame
 
 SENSORS = ("both", "lidar", "camera")
-REAR_AXLE = 0.94
-"""From the middle of the rear axle forward to nuScenes' LiDAR [m]; ranges count from the axle."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -156,15 +154,9 @@ def _from_results(args: argparse.Namespace) -> Iterator[EvaluationFrame]:
 
 
 def _entry(found: Detections, truth: Annotations, rig: Rig) -> EvaluationFrame:
-    """Detections beside the truth; attributes are those that the speed suggests."""
-    from aqr_perception.evaluation.attributes import attributes_from_motion
     from aqr_perception.evaluation.frames import EvaluationFrame
 
-    behind = -REAR_AXLE if rig.mounting.forward_axis == "y" else 0.0
-    return EvaluationFrame(
-        found, truth, range_origin=(0.0, behind),
-        detection_attributes=attributes_from_motion(found.boxes, found.labels),
-        truth_attributes=attributes_from_motion(truth.boxes, truth.labels))
+    return EvaluationFrame.from_motion(found, truth, rig.mounting)
 
 
 def _only(frame: SensorFrame, sensors: str) -> SensorFrame:

@@ -8,9 +8,12 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from aqr_perception.evaluation.attributes import ATTRIBUTES, UNKNOWN
+from aqr_perception.evaluation.attributes import ATTRIBUTES, UNKNOWN, attributes_from_motion
 from aqr_perception.geometry.boxes import Boxes3D
-from aqr_perception.types import CLASS_NAMES, Annotations, Detections
+from aqr_perception.types import CLASS_NAMES, Annotations, Detections, Mounting
+
+REAR_AXLE = 0.94
+"""From the middle of the rear axle forward to nuScenes' LiDAR [m]; ranges count from the axle."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,22 @@ class EvaluationFrame:
         _check("truth", self.truth.boxes, self.truth.labels, self.truth_attributes)
         if np.isnan(self.detections.scores).any():
             raise ValueError("the score of a detection is not a number; expected 0 to 1")
+
+    @staticmethod
+    def from_motion(detections: Detections, truth: Annotations, mounting: Mounting
+                    ) -> EvaluationFrame:
+        """Take for attributes, of both, what the speed suggests.
+
+        Args:
+            detections: In the rig's LiDAR frame.
+            truth: Likewise.
+            mounting: The rig's; nuScenes' has its ranges measured from the rear axle.
+        """
+        behind = -REAR_AXLE if mounting.forward_axis == "y" else 0.0
+        return EvaluationFrame(
+            detections, truth, range_origin=(0.0, behind),
+            detection_attributes=attributes_from_motion(detections.boxes, detections.labels),
+            truth_attributes=attributes_from_motion(truth.boxes, truth.labels))
 
 
 @dataclass(frozen=True)

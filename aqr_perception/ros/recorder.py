@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
 import rclpy
+from numpy.typing import NDArray
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import PointCloud2
+from sensor_msgs_py.point_cloud2 import read_points
 from vision_msgs.msg import Detection3DArray
 
 from aqr_perception.ros.conversions import detections_from_message, stamp_to_ns
@@ -26,7 +29,7 @@ class Received:
     """One message of the detector.
 
     Attributes:
-        detections: What it says.
+        detections: What it says; velocities NaN where none came.
         latency_ms: From the arrival of the cloud of the same stamp at this process to its arrival;
             None where the cloud was not seen.
     """
@@ -40,19 +43,23 @@ class Recorder:
 
     Args:
         detections_topic: Of the detector's output.
-        points_topic: Of the cloud.
+        velocities_topic: Of the cloud of their velocities.
+        points_topic: Of the LiDAR's cloud.
     """
 
-    def __init__(self, detections_topic: str, points_topic: str) -> None:
+    def __init__(self, detections_topic: str, velocities_topic: str, points_topic: str) -> None:
         self._node: Node = rclpy.create_node("aqr_recorder", use_global_arguments=False)
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self._node)
         self._topic = detections_topic
         self._clouds: dict[int, float] = {}
-        self.received: list[Received] = []
+        self._velocities: dict[int, NDArray[np.float32]] = {}
+        self._received: list[Received] = []
         reliable = QoSProfile(depth=50)
         newest = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
         self._node.create_subscription(Detection3DArray, detections_topic, self._take, reliable)
+        self._node.create_subscription(PointCloud2, velocities_topic, self._take_velocities,
+                                       reliable)
         self._node.create_subscription(PointCloud2, points_topic, self._note_cloud, newest)
 
     def __enter__(self) -> Recorder:
@@ -86,6 +93,28 @@ class Recorder:
         while (left := deadline - time.monotonic()) > 0:
             self._executor.spin_once(timeout_sec=min(left, POLL_S))
 
+    @property
+    def complete(self) -> int:
+        """How many messages came whose velocities came too."""
+        return sum(item.detections.stamp_ns in self._velocities for item in self._received)
+
+    def received(self) -> list[Received]:
+        """All that came, with velocities."""
+        return [self._with_velocities(item) for item in self._received]
+
+    def _with_velocities(self, item: Received) -> Received:
+        boxes = item.detections.boxes
+        velocity = self._velocities.get(item.detections.stamp_ns)
+        if velocity is None or len(velocity) != len(boxes):
+            return item
+        return replace(item, detections=replace(item.detections,
+                                                boxes=replace(boxes, velocity=velocity)))
+
+    def _take_velocities(self, message: PointCloud2) -> None:
+        rows = read_points(message, field_names=("vx", "vy"))
+        self._velocities[stamp_to_ns(message.header.stamp)] = np.stack(
+            [rows["vx"], rows["vy"]], axis=-1)
+
     def _note_cloud(self, message: PointCloud2) -> None:
         self._clouds[stamp_to_ns(message.header.stamp)] = time.monotonic()
 
@@ -93,5 +122,5 @@ class Recorder:
         now = time.monotonic()
         detections = detections_from_message(message)
         cloud = self._clouds.get(detections.stamp_ns)
-        self.received.append(Received(
+        self._received.append(Received(
             detections, None if cloud is None else (now - cloud) * 1e3))
