@@ -4,7 +4,6 @@ from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
-from launch.conditions import IfCondition
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
@@ -12,7 +11,8 @@ from launch_ros.parameter_descriptions import ParameterValue
 from launch import LaunchContext, LaunchDescription
 
 CAMERAS = 6
-SHARE = Path(get_package_share_directory("aqr_perception"))
+CONFIG = Path(get_package_share_directory("aqr_perception")) / "config"
+YES_NO = ["true", "false"]
 
 # Input or output of the node → what it is; each can be given another topic.
 TOPICS = {
@@ -21,6 +21,19 @@ TOPICS = {
        for i in range(CAMERAS)},
     **{f"input/camera_info{i}": f"the calibration of camera {i}" for i in range(CAMERAS)},
     "output/detections": "the detections",
+    "output/velocities": "the detections' velocities",
+    "output/controls": "the values that each frame was made with",
+    "output/markers": "the boxes for rviz",
+}
+# What stands in the rviz configuration → the node's topic that it shows.
+SHOWN = {"/LIDAR_TOP/points": "input/pointcloud", "/CAM_FRONT/image_raw": "input/image0",
+         "/detector/output/markers": "output/markers",
+         "/detector/output/velocities": "output/velocities"}
+# Arguments that set a parameter of the node where they are not empty.
+OVERRIDES = {
+    "weights": "File of weights",
+    "device": "auto, cpu, cuda or cuda:N",
+    "output_frame": "tf frame of the detections",
 }
 
 
@@ -29,70 +42,74 @@ def topic_argument(topic: str):
 
 
 def arguments():
-    share_config = SHARE / "config"
     yield DeclareLaunchArgument(
-        "params_file", default_value=str(share_config / "perception.yaml"),
+        "params_file", default_value=str(CONFIG / "perception.yaml"),
         description="File of the node's parameters")
     yield DeclareLaunchArgument(
-        "namespace", default_value="", description="Namespace of the node")
+        "namespace", default_value="", description="Namespace of the node and of rviz")
+    for name, meaning in OVERRIDES.items():
+        yield DeclareLaunchArgument(
+            name, default_value="", description=f"{meaning}; empty: as params_file says")
     yield DeclareLaunchArgument(
-        "weights", default_value="",
-        description="File of weights; empty: as params_file says")
-    yield DeclareLaunchArgument(
-        "device", default_value="",
-        description="auto, cpu, cuda or cuda:N; empty: as params_file says")
-    yield DeclareLaunchArgument(
-        "use_compressed", default_value="", choices=["", "true", "false"],
+        "use_compressed", default_value="", choices=["", *YES_NO],
         description="Read CompressedImage (true) or Image (false); empty: as params_file says")
     yield DeclareLaunchArgument(
-        "use_sim_time", default_value="false", choices=["true", "false"],
+        "use_sim_time", default_value="false", choices=YES_NO,
         description="Take the time from /clock")
     yield DeclareLaunchArgument(
-        "autostart", default_value="true", choices=["true", "false"],
+        "autostart", default_value="true", choices=YES_NO,
         description="Configure and activate the node; false leaves that to a lifecycle manager")
     yield DeclareLaunchArgument(
-        "log_level", default_value="info", description="debug, info, warn, error or fatal")
+        "log_level", default_value="info", choices=["debug", "info", "warn", "error", "fatal"],
+        description="What the node logs")
     yield DeclareLaunchArgument(
-        "respawn", default_value="false", choices=["true", "false"],
-        description="Start the node again when it has died")
+        "respawn", default_value="false", choices=YES_NO,
+        description="Start the node again, 2 s after it has died")
     yield DeclareLaunchArgument(
-        "rviz", default_value="false", choices=["true", "false"],
-        description="Show points, images and detections in rviz")
+        "rviz", default_value="false", choices=YES_NO,
+        description="Show points, a camera and detections in rviz")
     yield DeclareLaunchArgument(
-        "rviz_config", default_value=str(share_config / "aqr.rviz"),
-        description="What rviz shows")
+        "rviz_config", default_value=str(CONFIG / "aqr.rviz"), description="What rviz shows")
+    yield DeclareLaunchArgument(
+        "rviz_fixed_frame", default_value="",
+        description="tf frame that rviz draws in; empty: as rviz_config says")
     for topic, meaning in TOPICS.items():
         yield DeclareLaunchArgument(
             topic_argument(topic), default_value=f"~/{topic}", description=f"Topic of {meaning}")
 
 
-def detector(context: LaunchContext):
-    """Make the node; an argument left empty does not override the file of parameters."""
+def nodes(context: LaunchContext):
+    """Make the nodes; an argument left empty does not override the file of parameters."""
     def value(name: str):
         return LaunchConfiguration(name).perform(context)
 
-    overrides = {name: value(name) for name in ("weights", "device") if value(name)}
+    topics = {topic: value(topic_argument(topic)) for topic in TOPICS}
+    overrides = {name: value(name) for name in OVERRIDES if value(name)}
     if value("use_compressed"):
         overrides["image_transport"] = "compressed" if value("use_compressed") == "true" else "raw"
-    return [Node(
+    use_sim_time = value("use_sim_time") == "true"
+    yield Node(
         package="aqr_perception", executable="detector", name="detector",
         namespace=value("namespace"), output="screen", emulate_tty=True,
         respawn=value("respawn") == "true", respawn_delay=2.0,
+        sigterm_timeout="35",  # it lets the frame at work finish, for which it takes up to 30 s
         parameters=[value("params_file"), {
-            "use_sim_time": value("use_sim_time") == "true",
+            "use_sim_time": use_sim_time,
             "autostart": value("autostart") == "true",
             **{name: ParameterValue(text, value_type=str) for name, text in overrides.items()}}],
-        remappings=[(f"~/{topic}", value(topic_argument(topic))) for topic in TOPICS
-                    if value(topic_argument(topic)) != f"~/{topic}"],
-        arguments=["--ros-args", "--log-level", value("log_level")])]
+        remappings=[(f"~/{topic}", name) for topic, name in topics.items() if name != f"~/{topic}"],
+        arguments=["--ros-args", "--log-level", value("log_level")])
+    if value("rviz") == "true":
+        frame = value("rviz_fixed_frame")
+        yield Node(
+            package="rviz2", executable="rviz2", namespace=value("namespace"),
+            arguments=["-d", value("rviz_config"), *(["-f", frame] if frame else [])],
+            parameters=[{"use_sim_time": use_sim_time}],
+            # "~" of another node is relative to the namespace that rviz shares with it.
+            remappings=[(shown, topics[topic].replace("~", "detector", 1))
+                        for shown, topic in SHOWN.items()])
 
 
 def generate_launch_description():
-    return LaunchDescription([
-        *arguments(),
-        OpaqueFunction(function=detector),
-        Node(package="rviz2", executable="rviz2", namespace=LaunchConfiguration("namespace"),
-             arguments=["-d", LaunchConfiguration("rviz_config")],
-             parameters=[{"use_sim_time": ParameterValue(
-                 LaunchConfiguration("use_sim_time"), value_type=bool)}],
-             condition=IfCondition(LaunchConfiguration("rviz")))])
+    return LaunchDescription([*arguments(),
+                              OpaqueFunction(function=lambda context: list(nodes(context)))])

@@ -51,5 +51,5 @@ def declare(node: Node, spec: Spec, read_only: bool) -> None:
     except ParameterException as error:
         limits = f" in {spec.limits[0]:g} to {spec.limits[1]:g}" if spec.limits else ""
         kind = {bool: "true or false", int: "an integer", float: "a number with a point, as 1.0,",
-                str: "a text", list: "a list of texts"}[type(spec.default)]
+                str: 'a text (in quotes, as "y")', list: "a list of texts"}[type(spec.default)]
         raise ValueError(f"parameter {spec.name}: expected {kind}{limits} ({error})") from None

@@ -8,6 +8,7 @@ import yaml
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
+from aqr_perception.recordings.rig import load_rig
 from aqr_perception.ros.parameters import STRUCTURAL, NodeParameters
 from aqr_perception.ros.run_time import RUN_TIME, preset_values
 
@@ -20,9 +21,9 @@ def make_node():
     context = rclpy.Context()
     rclpy.init(args=[], context=context)
 
-    def make(**overrides):
+    def make(arguments=(), **overrides):
         node = rclpy.create_node(
-            "detector", context=context, use_global_arguments=False,
+            "detector", context=context, use_global_arguments=False, cli_args=list(arguments),
             parameter_overrides=[Parameter(name.replace("__", "."), value=value)
                                  for name, value in overrides.items()])
         nodes.append(node)
@@ -67,6 +68,15 @@ def test_the_file_of_parameters_lists_each_with_its_default(make_node):
                 node.get_parameters_by_prefix("").items() if not name.startswith(
                     ("use_sim_time", "start_type_description", "qos_overrides"))}
     assert listed == declared
+
+
+@pytest.mark.parametrize("name", ["perception", "nuscenes", "ddad"])
+def test_each_file_of_parameters_is_one_that_ros_reads(make_node, name):
+    path = CONFIG.with_name(f"{name}.yaml")
+    parameters = NodeParameters(make_node(["--ros-args", "--params-file", str(path)]))
+    rig = load_rig(path)
+    assert (parameters.config.cameras, parameters.config.mounting) == (
+        rig.camera_names, rig.mounting)
 
 
 def test_a_change_makes_a_new_snapshot_and_leaves_the_old(make_node):
