@@ -2,6 +2,9 @@
 
     train DRIVES OUT --steps 9000            from the start
     train DRIVES OUT --steps 9000            again: goes on where it stopped
+    train DRIVES LIDAR --trunk lidar         one trunk alone; three times quicker a frame
+    train DRIVES OUT --trunks LIDAR/weights.safetensors IMAGE/weights.safetensors
+                                             the whole network, from trained trunks
     train DRIVES OUT --init FILE --aqr gate --freeze-baseline --faults 0.5
                                              a gate for a trained network, on half spoiled frames
     torchrun --nproc-per-node 2 -m aqr_perception train ...   on several processes
@@ -30,6 +33,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--preset", default="tiny", help="tiny, cmt_r50 or cmt_vov99")
     parser.add_argument("--init", type=Path, metavar="FILE",
                         help="start from these weights instead of random ones")
+    parser.add_argument("--trunk", choices=("lidar", "image"), default="",
+                        help="train this trunk alone, by its tokens' side task")
+    parser.add_argument("--trunks", type=Path, nargs=2, metavar=("LIDAR", "IMAGE"),
+                        help="start from the trunks in these two weights files")
     parser.add_argument("--aqr", metavar="MODE",
                         help="adaptive query routing: off, gate, weight_map or attention_bias "
                              "(default: as the preset or the weights have it)")
@@ -43,7 +50,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, default=9000, help="length of the run")
     parser.add_argument("--batch-size", type=int, default=8, help="frames a step and process")
     parser.add_argument("--learning-rate", type=float, default=2e-4,
-                        help="at the start; six times that at the top (default: 2e-4)")
+                        help="at the start (default: 2e-4)")
+    parser.add_argument("--peak", type=float, default=6.0,
+                        help="highest learning rate as a multiple of that (default: 6)")
+    parser.add_argument("--rising", type=float, default=0.4,
+                        help="share of the steps up to there (default: 0.4)")
+    parser.add_argument("--denoising-groups", type=int, default=10,
+                        help="most noisy copies of each object (default: 10)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--workers", type=int, default=1, help="loader processes")
@@ -76,8 +89,9 @@ def run(args: argparse.Namespace) -> int:
     torch.manual_seed(args.seed)
     settings = TrainingSettings(
         steps=args.steps, batch_size=args.batch_size, seed=args.seed,
-        schedule=OneCycle(base=args.learning_rate), workers=args.workers, half=args.half,
-        faults=_faults(args), freeze_baseline=args.freeze_baseline)
+        schedule=OneCycle(base=args.learning_rate, peak_ratio=args.peak, rising=args.rising),
+        workers=args.workers, half=args.half, faults=_faults(args), trunk=args.trunk,
+        freeze_baseline=args.freeze_baseline, denoising_groups=args.denoising_groups)
     detector = _network(args)
     if args.aqr is not None:
         detector = with_mode(detector, args.aqr)
@@ -105,12 +119,17 @@ def _network(args: argparse.Namespace) -> Detector:
     from aqr_perception.model import checkpoint
     from aqr_perception.model.config import PRESETS
     from aqr_perception.model.detector import Detector
+    from aqr_perception.training.trunk import take_trunk
 
     if args.preset not in PRESETS:
         raise ValueError(f"--preset is '{args.preset}'; expected {', '.join(PRESETS)}")
     if args.init is not None:
         return checkpoint.load(args.init)
-    return Detector(PRESETS[args.preset]())
+    detector = Detector(PRESETS[args.preset]())
+    if args.trunks is not None:
+        for trunk, file in zip(("lidar", "image"), args.trunks):
+            take_trunk(detector, checkpoint.load(file), trunk)
+    return detector
 
 
 def _join(device: torch.device) -> torch.device:

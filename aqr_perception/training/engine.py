@@ -46,7 +46,8 @@ from aqr_perception.training.memory import return_freed_memory
 from aqr_perception.training.schedule import OneCycle, set_rate
 from aqr_perception.training.state import load_state, save_state
 from aqr_perception.training.targets import Targets
-from aqr_perception.types import Mounting
+from aqr_perception.training.trunk import OneSensor, TrunkTask, unmasked
+from aqr_perception.types import Batch, Mounting
 
 STATE_FILE = "state.safetensors"
 WEIGHTS_FILE = "weights.safetensors"
@@ -72,6 +73,8 @@ class TrainingSettings:
         faults: Which frames are spoiled.
         freeze_baseline: Train the parameters of adaptive query routing alone; without denoising,
             since nothing of it would be learned.
+        trunk: Train the trunk of ``lidar`` or ``image`` alone, by its tokens' side task; empty:
+            the whole network.
         log_every: Steps between lines of the log.
         save_every: Steps between saved states.
         workers: Loader processes; the result does not depend on it.
@@ -91,6 +94,7 @@ class TrainingSettings:
     augmentation: Augmentation = field(default_factory=Augmentation)
     faults: FaultSampling = field(default_factory=FaultSampling)
     freeze_baseline: bool = False
+    trunk: str = ""
     log_every: int = 20
     save_every: int = 200
     workers: int = 1
@@ -124,15 +128,21 @@ class Trainer:
         self.criterion = Criterion()
         if settings.freeze_baseline:
             freeze_baseline(self.detector)
+        whole: nn.Module = self.detector
+        augmentation = settings.augmentation
+        if settings.trunk:
+            whole = TrunkTask(self.detector, settings.trunk)
+            source = OneSensor(source, settings.trunk)
+            augmentation = unmasked(augmentation)
         self.average = copy.deepcopy(self.detector).eval() if settings.average else None
         self.optimizer = torch.optim.AdamW(_groups(self.detector, settings), lr=1.0)
         self.scaler = torch.amp.GradScaler(
             device.type, enabled=settings.half and device.type == "cuda")
-        self.forward: nn.Module = self.detector
+        self.forward = whole
         if self.processes > 1:
             # A batch without images (modal masking) leaves the image trunk without gradient.
             self.forward = nn.parallel.DistributedDataParallel(
-                share_statistics(self.detector, device), find_unused_parameters=True)
+                share_statistics(whole, device), find_unused_parameters=True)
         folder.mkdir(parents=True, exist_ok=True)
         self.step = 0
         if (folder / STATE_FILE).exists():
@@ -140,7 +150,7 @@ class Trainer:
                                    self.optimizer, self._identity())
         self.dataset = StepDataset(
             source, detector.config, mounting, settings.batch_size, settings.steps, settings.seed,
-            settings.augmentation, self.rank, self.processes, settings.faults)
+            augmentation, self.rank, self.processes, settings.faults)
 
     def run(self) -> Path | None:
         """Train to the last step.
@@ -190,20 +200,8 @@ class Trainer:
         set_rate(self.optimizer, *settings.schedule.at(self.step, settings.steps))
         batch = to_device(item.batch, self.device)
         targets = [frame.to(self.device) for frame in item.targets]
-        denoising = self._denoising(targets)
-        with torch.autocast(self.device.type, enabled=settings.half,
-                            dtype=torch.float16 if self.device.type == "cuda" else torch.bfloat16):
-            output = self.forward(batch, denoising, self._history(item))
-        if not (torch.isfinite(output.logits).all() and torch.isfinite(output.boxes).all()):
-            raise ValueError(f"the network's output in step {self.step} is not finite; the batch "
-                             f"is in {self._save_batch(item)}")
-        config = self.detector.config
-        labels = None if item.faults is None else gate_labels(output, item.faults, item.batch,
-                                                              config)
-        losses = self.criterion(output, targets, denoising, labels)
-        if output.heat is not None:
-            losses = replace(losses, heat=heat_loss(output.heat, targets, batch,
-                                                    config.detection_range))
+        losses = self._trunk_losses(batch, targets) if settings.trunk else self._losses(
+            item, batch, targets)
         if not torch.isfinite(losses.total):
             raise ValueError(f"the loss of step {self.step} is not finite: "
                              f"{losses.scalars()}; the batch is in {self._save_batch(item)}")
@@ -216,6 +214,40 @@ class Trainer:
         self._update_average()
         return Losses(*(mean_over_processes(getattr(losses, term.name))
                         for term in fields(losses))), norm
+
+    def _losses(self, item: TrainingBatch, batch: Batch, targets: list[Targets]) -> Losses:
+        """Of the whole network.
+
+        Raises:
+            ValueError: Its output is not finite; the batch is saved and named.
+        """
+        denoising = self._denoising(targets)
+        with self._precision():
+            output = self.forward(batch, denoising, self._history(item))
+        if not (torch.isfinite(output.logits).all() and torch.isfinite(output.boxes).all()):
+            raise ValueError(f"the network's output in step {self.step} is not finite; the batch "
+                             f"is in {self._save_batch(item)}")
+        config = self.detector.config
+        labels = None if item.faults is None else gate_labels(output, item.faults, item.batch,
+                                                              config)
+        losses = self.criterion(output, targets, denoising, labels)
+        if output.heat is not None:
+            losses = replace(losses, heat=heat_loss(output.heat, targets, batch,
+                                                    config.detection_range))
+        return losses
+
+    def _trunk_losses(self, batch: Batch, targets: list[Targets]) -> Losses:
+        """Of one trunk's side task."""
+        with self._precision():
+            heat = self.forward(batch)
+        loss = heat_loss(heat, targets, batch, self.detector.config.detection_range)
+        none = torch.zeros_like(loss)
+        return Losses(none[None], none[None], none[None], none[None], loss, none, none)
+
+    def _precision(self) -> torch.autocast:
+        return torch.autocast(
+            self.device.type, enabled=self.settings.half,
+            dtype=torch.float16 if self.device.type == "cuda" else torch.bfloat16)
 
     def _history(self, item: TrainingBatch) -> TemporalMemory | None:
         """What the network would have kept of the frames before."""
