@@ -2,12 +2,21 @@
 
 Stamps are the sensors' own. With --wait-for-subscribers it starts when the detector (or whoever)
 has subscribed to all sensors, so that nothing of a short recording is missed.
+
+--fault breaks a sensor for some time, counted in seconds of the recording since its start:
+
+    play DRIVE --fault CAM_FRONT:absent@3s..5s --fault LIDAR:lidar_fog/3@4s..
+    play DRIVE --fault all:camera_dirty
+
+SENSOR is LIDAR, all, or the name of a camera. FAULT is absent, or one of docs/simulation.md that
+changes pictures or points; its SEVERITY is 1, 2 (where none is named) or 3. Of a bag's sensors all
+that can be said is that they are absent.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--qos", choices=("auto", "reliable", "best_effort"), default="auto",
                         help="reliability of images and cloud; auto: as those who have subscribed "
                              "ask for, reliable where nobody has (default: auto)")
+    parser.add_argument("--fault", action="append", default=[],
+                        metavar="SENSOR:FAULT[/SEVERITY][@FROM..TO]",
+                        help="break a sensor; may be given several times")
     parser.add_argument("--topics", nargs="+", metavar="TOPIC", help="play only these")
 
 
@@ -44,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     """
     if not 0.001 <= args.rate <= 1000:
         raise ValueError(f"--rate is {args.rate:g}; expected 0.001 to 1000")
-    types, read = open_source(args.source, args.compressed, args.topics)
+    types, read = open_source(args.source, args.compressed, args.topics, args.fault)
 
     import rclpy
     from rclpy.signals import SignalHandlerOptions
@@ -67,7 +79,8 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def open_source(source: Path, compressed: bool, wanted: list[str] | None
+def open_source(source: Path, compressed: bool, wanted: list[str] | None,
+                faults: Sequence[str] = ()
                 ) -> tuple[dict[str, str], Callable[[], Iterable[SerializedMessage]]]:
     """Find out what a source is.
 
@@ -75,15 +88,19 @@ def open_source(source: Path, compressed: bool, wanted: list[str] | None
         source: Frame directory, folder of them, or bag.
         compressed: Images of frame directories as CompressedImage.
         wanted: Topics; None for all.
+        faults: As `runtime.fault_schedule.parse` reads them.
 
     Returns:
         Message type by topic, and what starts to read the messages from the beginning.
 
     Raises:
-        ValueError: It is none of the three, or has not the topics that are wanted.
+        ValueError: It is none of the three, has not the topics that are wanted, or a fault cannot
+            be read.
         OSError: It is not there.
     """
     from aqr_perception.ros.bag import Bag, is_bag
+    from aqr_perception.ros.spoiled_messages import SpoiledFrames, absences, with_faults
+    from aqr_perception.runtime.fault_schedule import parse
 
     if is_bag(source):
         if compressed:
@@ -93,7 +110,8 @@ def open_source(source: Path, compressed: bool, wanted: list[str] | None
         bag.require(wanted or ())
         types = {topic: kind for topic, kind in bag.types.items()
                  if wanted is None or topic in wanted}
-        return types, lambda: bag.messages(wanted)
+        absent = absences(faults, bag.types)
+        return types, lambda: with_faults(bag.messages(wanted), absent)
 
     from aqr_perception.recordings.frame_directory import find_frames
     from aqr_perception.ros.frame_messages import FrameMessages
@@ -105,7 +123,10 @@ def open_source(source: Path, compressed: bool, wanted: list[str] | None
                          f"{', '.join(sorted(frames.types))}")
     types = {topic: kind for topic, kind in frames.types.items()
              if wanted is None or topic in wanted}
-    return types, lambda: (message for message in frames if message.topic in types)
+    scheduled = [parse(text, frames.cameras) for text in faults]
+    spoiled = SpoiledFrames(frames) if scheduled else None
+    return types, lambda: (message for message in with_faults(frames, scheduled, spoiled)
+                           if message.topic in types)
 
 
 def _print_report(player: Player) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
+from numpy.typing import NDArray
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
@@ -69,6 +70,7 @@ class FrameMessages:
     Attributes:
         folders: As given.
         types: Message type by topic.
+        cameras: Names of the cameras, as taken.
 
     Raises:
         OSError: The first frame's calibration is not there.
@@ -82,6 +84,7 @@ class FrameMessages:
         self._first = read_record(self.folders[0])
         if cameras is not None:
             self._first = self._first.select(cameras)
+        self.cameras = tuple(camera.name for camera in self._first.cameras)
         self.types = self._types()
 
     def __iter__(self) -> Iterator[SerializedMessage]:
@@ -120,7 +123,7 @@ class FrameMessages:
     def _same_rig(self, record: FrameRecord) -> FrameRecord:
         """The record with the first frame's cameras; /tf_static says once where all sensors sit."""
         first = self._first
-        record = record.select(tuple(camera.name for camera in first.cameras))
+        record = record.select(self.cameras)
         if (record.lidar.world_from_ego is None) != (first.lidar.world_from_ego is None):
             raise ValueError(f"{record.folder}: of this frame and {first.folder}, only one has the "
                              "pose of the car; expected frames of one drive")
@@ -134,24 +137,24 @@ class FrameMessages:
     def _messages(self, record: FrameRecord) -> Iterator[SerializedMessage]:
         if record.folder == self._first.folder:
             begin = record.first_stamp_ns
-            yield _serialised(topics.TF_STATIC, begin, static_transforms(record, begin))
+            yield serialised(topics.TF_STATIC, begin, static_transforms(record, begin))
         for stamp, pose in car_poses(record).items():
-            yield _serialised(topics.TF, stamp, _transforms([odometry(pose, stamp)]))
+            yield serialised(topics.TF, stamp, _transforms([odometry(pose, stamp)]))
         for camera in record.cameras:
-            yield _serialised(topics.camera_info_topic(camera.name), camera.stamp_ns,
-                              camera_info(camera))
+            yield serialised(topics.camera_info_topic(camera.name), camera.stamp_ns,
+                             camera_info(camera))
             data = read_image_file(camera)
             if self._compressed:
-                yield _serialised(topics.compressed_topic(camera.name), camera.stamp_ns,
-                                  compressed_image(camera, data))
+                yield serialised(topics.compressed_topic(camera.name), camera.stamp_ns,
+                                 compressed_image(camera, data))
             else:
-                yield _serialised(topics.image_topic(camera.name), camera.stamp_ns,
-                                  image(camera, data))
+                yield serialised(topics.image_topic(camera.name), camera.stamp_ns,
+                                 image(camera, data))
         stamp = record.lidar.stamp_ns
-        yield _serialised(topics.points_topic(), stamp, point_cloud(record))
+        yield serialised(topics.points_topic(), stamp, point_cloud(record))
         annotations = read_annotations(record.folder)
         if annotations is not None:
-            yield _serialised(topics.GROUND_TRUTH, stamp, ground_truth(annotations, stamp))
+            yield serialised(topics.GROUND_TRUTH, stamp, ground_truth(annotations, stamp))
 
 
 def car_poses(record: FrameRecord) -> dict[int, rigid.Matrix]:
@@ -179,9 +182,13 @@ def on_car(record: FrameRecord) -> dict[str, rigid.Matrix]:
 
 def image(camera: CameraRecord, data: bytes) -> Any:
     """``sensor_msgs/Image``, bgr8."""
-    pixels = read_picture(camera, data)
+    return image_of(read_picture(camera, data), camera.name, camera.stamp_ns)
+
+
+def image_of(pixels: NDArray[np.uint8], name: str, stamp_ns: int) -> Any:
+    """``sensor_msgs/Image`` of pixels (H, W, 3) BGR."""
     height, width = pixels.shape[:2]
-    return _new("sensor_msgs/msg/Image", header=_header(camera.stamp_ns, camera.name),
+    return _new("sensor_msgs/msg/Image", header=_header(stamp_ns, name),
                 height=height, width=width, encoding="bgr8", is_bigendian=0, step=3 * width,
                 data=pixels.reshape(-1))
 
@@ -210,12 +217,16 @@ def camera_info(camera: CameraRecord) -> Any:
 
 def point_cloud(record: FrameRecord) -> Any:
     """``sensor_msgs/PointCloud2`` with the file's own columns and values."""
-    rows = np.ascontiguousarray(read_raw_points(record.lidar))
+    return point_cloud_of(read_raw_points(record.lidar), record.lidar.fields,
+                          record.lidar.stamp_ns)
+
+
+def point_cloud_of(rows: NDArray[np.float32], names: Sequence[str], stamp_ns: int) -> Any:
+    """``sensor_msgs/PointCloud2`` of rows (N, len(names)) of float32."""
+    rows = np.ascontiguousarray(rows)
     fields = [_new("sensor_msgs/msg/PointField", name=name, offset=4 * index,
-                   datatype=POINT_FLOAT32, count=1)
-              for index, name in enumerate(record.lidar.fields)]
-    return _new("sensor_msgs/msg/PointCloud2",
-                header=_header(record.lidar.stamp_ns, topics.LIDAR_FRAME),
+                   datatype=POINT_FLOAT32, count=1) for index, name in enumerate(names)]
+    return _new("sensor_msgs/msg/PointCloud2", header=_header(stamp_ns, topics.LIDAR_FRAME),
                 height=1, width=len(rows), fields=fields, is_bigendian=False,
                 point_step=rows.shape[1] * 4, row_step=rows.nbytes,
                 data=rows.view(np.uint8).reshape(-1), is_dense=bool(np.isfinite(rows).all()))
@@ -254,7 +265,8 @@ def ground_truth(annotations: Annotations, stamp_ns: int) -> Any:
     return _new("vision_msgs/msg/Detection3DArray", header=header, detections=detections)
 
 
-def _serialised(topic: str, stamp_ns: int, message: Any) -> SerializedMessage:
+def serialised(topic: str, stamp_ns: int, message: Any) -> SerializedMessage:
+    """A message of the `typestore` as bytes, to go out at a stamp [ns]."""
     name = message.__msgtype__
     return SerializedMessage(topic, name, stamp_ns,
                              bytes(typestore().serialize_cdr(message, name)))

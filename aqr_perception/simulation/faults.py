@@ -34,6 +34,8 @@ class Fault:
         sensors: ``lidar``, ``camera`` or ``both``.
         flagged: The sensor is known to be absent; all others nobody notices.
         needs_history: It shows old data: without a history the frame stays as it is.
+        by_chance: Whether it strikes is drawn, frame by frame; others always do.
+        only_calibration: Pictures and points stay as they are; what is claimed about them is wrong.
         multicorrupt: It is one of MultiCorrupt's ten.
         spoil: Does it.
     """
@@ -44,6 +46,8 @@ class Fault:
     spoil: Spoil
     flagged: bool = False
     needs_history: bool = False
+    by_chance: bool = False
+    only_calibration: bool = False
     multicorrupt: bool = False
 
 
@@ -97,13 +101,13 @@ FAULTS: dict[str, Fault] = {fault.name: fault for fault in (
     Fault("camera_noisy", "noise of σ 20, 45 or 90 grey levels on three pictures", "camera",
           camera_faults.noisy),
     Fault("camera_decalibrated", "three cameras turned by 2.5, 6 or 12°", "camera",
-          camera_faults.decalibrated),
+          camera_faults.decalibrated, only_calibration=True),
     Fault("camera_swapped", "2, 4 or 6 pictures under each other's names", "camera",
           camera_faults.swapped),
     Fault("all_cameras_rotated", "all cameras about the vertical by 5, 15 or 40°", "camera",
-          camera_faults.rotated),
+          camera_faults.rotated, only_calibration=True),
     Fault("all_cameras_late", "clocks of all cameras off by 0.1, 0.2 or 0.4 s", "camera",
-          camera_faults.late, needs_history=True),
+          camera_faults.late, needs_history=True, only_calibration=True),
     Fault("lidar_narrow", "60, 180 or 270° of the view gone", "lidar", lidar_faults.narrow),
     Fault("lidar_objects_missing", "no points on 30, 60 or 100 % of the objects", "lidar",
           lidar_faults.objects_missing),
@@ -123,7 +127,7 @@ FAULTS: dict[str, Fault] = {fault.name: fault for fault in (
     Fault("points_reducing", "20, 40 or 60 % of the points gone", "lidar",
           lidar_faults.fewer_points, multicorrupt=True),
     Fault("missing_camera", "each picture black with chance 0.2, 0.4 or 0.6", "camera",
-          camera_faults.missing, multicorrupt=True),
+          camera_faults.missing, by_chance=True, multicorrupt=True),
     Fault("brightness", "pictures brighter by 0.1, 0.3 or 0.5 of full scale", "camera",
           camera_faults.brighter, multicorrupt=True),
     Fault("dark", "pictures at 60, 40 or 30 % of the light, with noise", "camera",
@@ -135,9 +139,10 @@ FAULTS: dict[str, Fault] = {fault.name: fault for fault in (
     Fault("snow", "light to heavy snowfall for all sensors", "both", common_faults.snow,
           multicorrupt=True),
     Fault("spatial_misalignment", "with chance 0.2, 0.4, 0.6 the cloud turned 1, 2, 3° and moved "
-          "2 m", "lidar", lidar_faults.misaligned, multicorrupt=True),
+          "2 m", "lidar", lidar_faults.misaligned, by_chance=True, multicorrupt=True),
     Fault("temporal_misalignment", "each sensor half a second late with chance 0.2, 0.4 or 0.6",
-          "both", common_faults.late_by_chance, needs_history=True, multicorrupt=True),
+          "both", common_faults.late_by_chance, needs_history=True, by_chance=True,
+          multicorrupt=True),
 )}
 """All faults by name."""
 
