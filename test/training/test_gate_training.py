@@ -1,0 +1,202 @@
+"""A gate in training: it starts as the network without it, and learns whom to leave out."""
+
+from __future__ import annotations
+
+import json
+import socket
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from safetensors.torch import load_file
+from training_frames import MadeUpDrives, small_config
+
+from aqr_perception.model.aqr.config import AqrConfig, GateConfig
+from aqr_perception.model.aqr.history import look_back
+from aqr_perception.model.detector import Detector
+from aqr_perception.simulation.faults import MATCHED_PAIRS
+from aqr_perception.training.augment import Augmentation
+from aqr_perception.training.baseline import freeze_baseline, with_mode
+from aqr_perception.training.dataset import StepDataset, compares_frames
+from aqr_perception.training.engine import Trainer, TrainingSettings
+from aqr_perception.training.fault_sampler import FaultSampling
+from aqr_perception.training.schedule import OneCycle
+from aqr_perception.types import Batch, Mounting
+
+CPU = torch.device("cpu")
+WHOLE = Augmentation(no_images=0, no_lidar=0, some_images=0)
+GENTLE = replace(WHOLE, no_images=0.1, no_lidar=0.1, some_images=0.1)
+FAULTS = FaultSampling(0.6, matched=0.3, held_out=())
+OBVIOUS = FaultSampling(0.5, matched=0.0, faults=("camera_black", "camera_white"), held_out=(),
+                        severities=(1,))
+
+
+def network(mode: str = "gate", seed: int = 0) -> Detector:
+    torch.manual_seed(seed)
+    return with_mode(Detector(small_config()), mode)
+
+
+def trainer(folder, detector: Detector | None = None, **changes) -> Trainer:
+    settings = TrainingSettings(**{
+        "steps": 6, "batch_size": 4, "workers": 0, "log_every": 1, "save_every": 3,
+        "augmentation": GENTLE, "schedule": OneCycle(base=5e-4), "faults": FAULTS, **changes})
+    return Trainer(detector or network(), MadeUpDrives(4), Mounting(), settings, folder, CPU)
+
+
+def read_log(folder):
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+def steps_of(detector: Detector, faults: FaultSampling, first: int, count: int, batch_size=8):
+    dataset = StepDataset(MadeUpDrives(4), detector.config, Mounting(), batch_size, 1000, 3, WHOLE,
+                          faults=faults)
+    return [dataset[step] for step in range(first, first + count)]
+
+
+def history_of(detector: Detector, item):
+    kept = look_back(detector, item.before.batch)
+    return kept.take(torch.arange(len(item.before.there)), item.before.there)
+
+
+def in_double(batch: Batch) -> Batch:
+    return replace(batch, **{name: value.double() for name, value in vars(batch).items()
+                             if value.is_floating_point()})
+
+
+@torch.no_grad()
+def test_it_starts_as_the_network_without_it():
+    """In double precision: single rounds the squared distances of its Gaussians by as much."""
+    config = small_config()
+    torch.manual_seed(0)
+    plain = Detector(replace(config, decoder=replace(config.decoder, placed_by_images=0))).eval()
+    gate = with_mode(plain, "gate").eval()
+    item = steps_of(gate, FaultSampling(), 0, 1)[0]
+    assert item.before.there.any()
+    item = replace(item, batch=in_double(item.batch),
+                   before=replace(item.before, batch=in_double(item.before.batch)))
+    gate, plain = gate.double(), plain.double()
+    output, expected = gate(item.batch, history=history_of(gate, item)), plain(item.batch)
+    for name in ("logits", "boxes"):
+        torch.testing.assert_close(getattr(output, name), getattr(expected, name), rtol=0,
+                                   atol=2e-6)
+    assert not torch.equal(output.logits, expected.logits)
+
+
+def test_a_short_training_tells_faulty_sensors_from_sound_ones(tmp_path):
+    run = trainer(tmp_path, steps=80, batch_size=8, save_every=80, log_every=80,
+                  augmentation=WHOLE, faults=OBVIOUS, freeze_baseline=True, average=0.0,
+                  schedule=OneCycle(base=2e-3, peak_ratio=4))
+    run.run()
+    detector = run.detector.eval()
+    sound, faulty = [], []
+    for item in steps_of(detector, OBVIOUS, 500, 5):
+        with torch.no_grad():
+            logits = detector(item.batch, history=history_of(detector, item)).aqr.logits.frame
+        leave_out = torch.from_numpy(np.stack([labels.leave_out for labels in item.faults.labels]))
+        sound.append(logits[~leave_out])
+        faulty.append(logits[leave_out])
+    above = torch.cat(sound)[:, None] > torch.cat(faulty)
+    assert above.shape[1] >= 10
+    assert above.float().mean() > 0.95  # the area under the ROC
+    assert torch.cat(sound).median() > 3
+    assert torch.cat(faulty).median() < -3
+
+
+def test_a_frozen_baseline_stays_what_it_was(tmp_path):
+    detector = network()
+    before = {name: value.clone() for name, value in detector.state_dict().items()}
+    trainer(tmp_path, detector, steps=2, freeze_baseline=True).run()
+    for name, value in detector.state_dict().items():
+        if ".router." not in name:
+            assert torch.equal(value, before[name]), name
+    router = [name for name, _ in detector.named_parameters() if ".router." in name]
+    moved = [name for name in router if not torch.equal(detector.state_dict()[name], before[name])]
+    assert len(moved) > 0.9 * len(router)
+    plain = with_mode(detector, "off")
+    assert all(torch.equal(value, before[name]) for name, value in plain.state_dict().items())
+
+
+def test_without_routing_nothing_is_left_to_train():
+    with pytest.raises(ValueError, match="nothing to train"):
+        freeze_baseline(network("off"))
+
+
+def test_another_mode_takes_the_weights_over():
+    plain = network("off", seed=3)
+    gate = with_mode(plain, "gate")
+    assert gate.config.aqr.mode == "gate"
+    assert with_mode(gate, "gate") is gate
+    for name, value in with_mode(gate, "off").state_dict().items():
+        assert torch.equal(value, plain.state_dict()[name]), name
+    with pytest.raises(ValueError, match=r"aqr\.mode is 'gates'"):
+        with_mode(plain, "gates")
+
+
+@pytest.mark.parametrize(("aqr", "expected"), [
+    (AqrConfig(mode="gate"), True), (AqrConfig(mode="off"), False),
+    (AqrConfig(mode="weight_map"), False),
+    (AqrConfig(mode="gate", gate=GateConfig(time=False)), False),
+    (AqrConfig(mode="gate", gate=GateConfig(learned=False)), False)])
+def test_who_compares_frames(aqr, expected):
+    assert compares_frames(replace(small_config(), aqr=aqr)) is expected
+
+
+def test_the_loss_of_the_gate_and_the_agreement_are_learned_from(tmp_path):
+    trainer(tmp_path, steps=2).run()
+    assert all(line["loss_gate"] > 0 and line["loss_agreement"] > 0 for line in read_log(tmp_path))
+
+
+def test_an_interrupted_run_on_spoiled_frames_equals_one_that_was_not(tmp_path):
+    whole = trainer(tmp_path / "whole").run()
+    first = trainer(tmp_path / "parts")
+    original, steps = first._train_step, iter(range(6))
+
+    def interrupted(item):
+        if next(steps) == 4:
+            raise KeyboardInterrupt
+        return original(item)
+
+    first._train_step = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        first.run()
+    parts = load_file(trainer(tmp_path / "parts", workers=1).run())
+    assert all(torch.equal(value, parts[name]) for name, value in load_file(whole).items())
+
+
+def test_other_faults_do_not_resume(tmp_path):
+    trainer(tmp_path, steps=3).run()
+    with pytest.raises(ValueError, match="faults"):
+        trainer(tmp_path, steps=3, faults=FaultSampling())
+
+
+def _part(rank, port, folder):
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
+    trainer(folder, steps=3, average=0.0).run()
+    dist.destroy_process_group()
+
+
+def test_two_processes_train_a_gate_as_one_does(tmp_path):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    mp.spawn(_part, (port, tmp_path / "two"), nprocs=2)
+    trainer(tmp_path / "one", steps=3, batch_size=8, average=0.0).run()
+    for alone, together in zip(read_log(tmp_path / "one"), read_log(tmp_path / "two"),
+                               strict=True):
+        # Sums of floats in another order: the last digits differ, and Adam carries them on.
+        tolerance = 1e-5 if alone["step"] == 0 else 1e-2
+        for name in ("loss_cls", "loss_bbox", "loss_gate", "loss_agreement", "grad_norm"):
+            assert together[name] == pytest.approx(alone[name], rel=tolerance), name
+
+
+def test_twins_are_of_use_to_the_gate():
+    """Whose fault it is differs, and what one frame shows of the disagreement does not."""
+    faults = FaultSampling(1.0, matched=1.0, faults=MATCHED_PAIRS[0], severities=(1,),
+                           persisting=0.0)
+    item = steps_of(network(), faults, 0, 1)[0]
+    told = {tuple(labels.leave_out) for labels in item.faults.labels if labels.leave_out.any()}
+    assert told == {(True, False, False), (False, True, True)}
