@@ -1,0 +1,47 @@
+"""``train`` from its arguments to a weights file."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from training_frames import make_drive
+
+from aqr_perception.cli.main import main
+from aqr_perception.model import checkpoint
+from aqr_perception.model.config import tiny
+from aqr_perception.simulation.cache import drive_path, write_drive
+
+
+@pytest.fixture(scope="module")
+def drives(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("drives")
+    write_drive(drive_path(folder, 0), make_drive(0, 2))
+    return folder
+
+
+def test_a_gate_on_top_of_frozen_weights(drives, tmp_path):
+    plain = checkpoint.untrained(tiny())
+    checkpoint.save(tmp_path / "plain.safetensors", plain)
+    assert main(["train", str(drives), str(tmp_path / "run"), "--init",
+                 str(tmp_path / "plain.safetensors"), "--aqr", "gate", "--freeze-baseline",
+                 "--faults", "1", "--hold-out", "fog", "snow", "--steps", "1", "--batch-size", "1",
+                 "--workers", "0", "--device", "cpu"]) == 0
+    made = checkpoint.load(tmp_path / "run" / "weights.safetensors")
+    assert made.config.aqr.mode == "gate"
+    weights = made.state_dict()
+    assert all(torch.equal(value, weights[name]) for name, value in plain.state_dict().items())
+    assert '"held_out": ["fog", "snow"]' in made.metadata["training"]
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (["--freeze-baseline"], "nothing to train"),
+    (["--aqr", "gates"], "aqr.mode is 'gates'; expected one of off, gate"),
+    (["--faults", "2"], "faults.share is 2.0; expected 0 to 1"),
+    (["--hold-out", "rust"], "there is no fault 'rust'"),
+])
+def test_arguments_that_do_not_fit_are_told_in_a_line(drives, tmp_path, capsys, arguments, message):
+    assert main(["train", str(drives), str(tmp_path), "--steps", "1", "--device", "cpu",
+                 *arguments]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
