@@ -248,7 +248,7 @@ class Controls:
                 raise ValueError(f"class_score_thresholds names '{name}'; expected one of "
                                  f"{', '.join(CLASS_NAMES)}")
             if not 0.0 <= value <= 1.0:
-                raise ValueError(f"score_threshold.{name} is {value}; expected 0 to 1")
+                raise ValueError(f"class_score_threshold.{name} is {value}; expected 0 to 1")
         if self.max_detections < 1:
             raise ValueError(f"max_detections is {self.max_detections}; expected 1 or more")
 

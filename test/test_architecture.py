@@ -108,5 +108,6 @@ def test_stand_ins_know_nothing_of_the_package() -> None:
 def test_test_modules_have_names_of_their_own():
     """pytest imports them by their bare names; two of one name stop the whole run."""
     names = [path.name for pattern in ("test/**/*.py", "underlay/*/test/*.py")
-             for path in REPOSITORY.glob(pattern) if path.name not in ("conftest.py", "__init__.py")]
+             for path in REPOSITORY.glob(pattern)
+             if path.name not in ("conftest.py", "__init__.py")]
     assert sorted({name for name in names if names.count(name) > 1}) == []

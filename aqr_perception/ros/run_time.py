@@ -27,8 +27,9 @@ STRENGTH = ("residual_weight", "max_weight_clamp", "gaussian_sigma")
 _OF_MAPS = "of the network's mode weight_map only; -1: as trained"
 RUN_TIME = (
     Spec("score_threshold", 0.1, "Detections with a lower score are left out", (0.0, 1.0)),
-    *(Spec(f"score_threshold.{name}", UNSET, f"The same for the class {name}; -1: score_threshold",
-           (UNSET, 1.0)) for name in CLASS_NAMES),
+    *(Spec(f"class_score_threshold.{name}", UNSET,
+           f"The same for the class {name}; -1: score_threshold", (UNSET, 1.0))
+      for name in CLASS_NAMES),
     Spec("max_detections", 300, "Largest number of detections a frame, the best kept", (1, 10000)),
     Spec("gain.lidar", 1.0, "Say of the LiDAR: 1 as trained, 0 exactly as if it were absent",
          (0.0, 4.0)),
@@ -128,7 +129,7 @@ def controls_of(values: Values, cameras: tuple[str, ...]) -> Controls:
             raise ValueError(f"{name} is {values[name]}, but {PRESET} '{preset}' sets it to "
                              f"{value}: leave one of the two out, or set {PRESET} to {CUSTOM}")
     strength = {name: values[f"aqr.{name}"] for name in STRENGTH}
-    thresholds = {name: values[f"score_threshold.{name}"] for name in CLASS_NAMES}
+    thresholds = {name: values[f"class_score_threshold.{name}"] for name in CLASS_NAMES}
     return Controls(
         gains=Gains(values["gain.lidar"], values["gain.camera"],
                     {name: values[f"gain.{name}"] for name in cameras}),
@@ -144,7 +145,7 @@ def controls_of(values: Values, cameras: tuple[str, ...]) -> Controls:
 def values_of(controls: Controls) -> dict[str, Any]:
     """The other way: values by the parameters' names, `PRESET` left out, which is only a name."""
     strength = {f"aqr.{name}": getattr(controls.weight_map, name) for name in STRENGTH}
-    thresholds = {f"score_threshold.{name}": controls.class_score_thresholds.get(name)
+    thresholds = {f"class_score_threshold.{name}": controls.class_score_thresholds.get(name)
                   for name in CLASS_NAMES}
     return {
         "score_threshold": controls.score_threshold,

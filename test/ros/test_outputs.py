@@ -85,7 +85,7 @@ def test_a_change_in_the_middle_of_a_frame_is_whole_in_the_next_and_not_in_this(
     assert pipeline.entered.acquire(timeout=WAIT_S)
     assert node.set_parameters_atomically([
         Parameter("gain.lidar", value=0.25), Parameter("score_threshold", value=0.75),
-        Parameter("score_threshold.car", value=0.5), Parameter("aqr.enabled", value=False),
+        Parameter("class_score_threshold.car", value=0.5), Parameter("aqr.enabled", value=False),
     ]).successful
     pipeline.go_on.release()
     wait_until(lambda: len(heard) == 1, "the first frame's controls")
@@ -94,7 +94,8 @@ def test_a_change_in_the_middle_of_a_frame_is_whole_in_the_next_and_not_in_this(
     pipeline.go_on.release()
     wait_until(lambda: len(heard) == 2, "the second frame's controls")
     rig.wait_results(2)
-    names = ("gain.lidar", "gain.camera", "score_threshold", "score_threshold.car", "aqr.enabled")
+    names = ("gain.lidar", "gain.camera", "score_threshold", "class_score_threshold.car",
+             "aqr.enabled")
     before, after = (1.0, 1.0, 0.1, -1.0, True), (0.25, 1.0, 0.75, 0.5, False)
     for stamp_ns, message, result, expected in zip(stamps, heard, rig.results, (before, after),
                                                    strict=True):

@@ -95,7 +95,7 @@ def test_a_change_makes_a_new_snapshot_and_leaves_the_old(make_node):
     {"gain__lidar": 4.5}, {"gain__lidar": -0.1}, {"gain__lidar": float("nan")},
     {"modulation__camera": 1.01}, {"max_detections": 0}, {"score_threshold": "high"},
     {"gain__camera": 0.5, "score_threshold": 2.0},
-    {"aqr__residual_weight": -0.5}, {"score_threshold__car": float("inf")},
+    {"aqr__residual_weight": -0.5}, {"class_score_threshold__car": float("inf")},
     {"device": "cpu"}, {"cameras": ["A"]}, {"gain__camera": 0.5, "lidar__height": 1.0}])
 def test_a_refused_change_leaves_everything_as_it_was(make_node, values):
     node = make_node()
@@ -109,6 +109,14 @@ def test_a_refused_change_leaves_everything_as_it_was(make_node, values):
     assert parameters.controls == before
     assert {name: parameter.value for name, parameter in
             node.get_parameters_by_prefix("").items()} == shown
+
+
+def test_no_parameter_stands_below_another(make_node):
+    """`ros2 param dump` makes a tree of the names, in which a value can have nothing below it."""
+    node = make_node()
+    NodeParameters(node)
+    names = set(node.get_parameters_by_prefix(""))
+    assert not [(name, other) for name in names for other in names if other.startswith(f"{name}.")]
 
 
 @pytest.fixture(params=["iron", "humble"])

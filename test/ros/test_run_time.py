@@ -88,8 +88,8 @@ def test_a_saved_state_comes_back_parameter_by_parameter_in_any_order():
     ({"aqr__gaussian_sigma": math.nan}, "aqr.gaussian_sigma"),
     ({"gain__LEFT": math.nan}, "gain.LEFT"),
     ({"modulation__lidar": -math.inf}, "modulation.lidar"),
-    ({"score_threshold__car": -0.5}, "score_threshold.car is -0.5; expected 0 to 1"),
-    ({"score_threshold__bus": math.nan}, "score_threshold.bus"),
+    ({"class_score_threshold__car": -0.5}, "class_score_threshold.car is -0.5; expected 0 to 1"),
+    ({"class_score_threshold__bus": math.nan}, "class_score_threshold.bus"),
 ])
 def test_a_refusal_names_the_parameter(changes, words):
     with pytest.raises(ValueError, match=words):
@@ -97,7 +97,7 @@ def test_a_refusal_names_the_parameter(changes, words):
 
 
 def test_a_class_has_the_threshold_of_its_own_or_the_overall_one():
-    state = changed(DEFAULTS, score_threshold=0.3, score_threshold__pedestrian=0.0)
+    state = changed(DEFAULTS, score_threshold=0.3, class_score_threshold__pedestrian=0.0)
     thresholds = controls_of(state, CAMERAS).score_thresholds()
     expected = [0.0 if name == "pedestrian" else np.float32(0.3) for name in CLASS_NAMES]
     assert thresholds.tolist() == expected
