@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from aqr_perception.ros.recorder import Received
+    from aqr_perception.cli.demo_report import Heard
     from aqr_perception.types import Detections
 
 SIZE = (800, 450)
@@ -58,12 +58,12 @@ def run(args: argparse.Namespace) -> int:
     source = args.source or _simulate(args.out, args.frames)
     from aqr_perception.recordings.frame_directory import find_frames
     folders = find_frames(source)
-    received = _through_dds(args, source, len(folders))
-    if not received:
+    heard = _through_dds(args, source, len(folders))
+    if not heard.received:
         print((args.out / "node.log").read_text(errors="replace")[-2000:], file=sys.stderr)
         print("no detections came; the node's log is above", file=sys.stderr)
         return 1
-    _report(args, folders, received)
+    _report(args, folders, heard)
     return 0
 
 
@@ -90,7 +90,7 @@ def _simulate(out: Path, frames: int) -> Path:
     return folder
 
 
-def _through_dds(args: argparse.Namespace, source: Path, frames: int) -> list[Received]:
+def _through_dds(args: argparse.Namespace, source: Path, frames: int) -> Heard:
     """Start node and player; listen until as many messages came as frames went out, or none."""
     # A domain of its own, on this machine only: the demo neither hears nor disturbs anybody.
     os.environ["ROS_DOMAIN_ID"] = str(random.SystemRandom().randrange(1, 100))
@@ -100,6 +100,7 @@ def _through_dds(args: argparse.Namespace, source: Path, frames: int) -> list[Re
 
     import rclpy
 
+    from aqr_perception.cli.demo_report import Heard
     from aqr_perception.ros.recorder import Recorder
     from aqr_perception.ros.topics import points_topic
 
@@ -123,7 +124,8 @@ def _through_dds(args: argparse.Namespace, source: Path, frames: int) -> list[Re
                 before = recorder.complete
                 recorder.spin(0.2)
                 waited = 0.0 if recorder.complete > before else waited + 0.2
-            return recorder.received()
+            recorder.hear_last_word()
+            return Heard(recorder.received(), recorder.stages)
     finally:
         rclpy.try_shutdown()
 
@@ -152,7 +154,7 @@ def _process(command: str, out: Path, *arguments: str) -> Iterator[subprocess.Po
                 process.wait()
 
 
-def _report(args: argparse.Namespace, folders: list[Path], received: list[Received]) -> None:
+def _report(args: argparse.Namespace, folders: list[Path], heard: Heard) -> None:
     """Print figures; write the picture and the page."""
     import cv2
 
@@ -164,7 +166,7 @@ def _report(args: argparse.Namespace, folders: list[Path], received: list[Receiv
 
     rig = load_rig(args.config) if args.config else Rig()
     frames = [(read_frame(folder, rig), read_annotations(folder)) for folder in folders]
-    result = result_of(frames, received, rig.mounting, _is_trained(args.weights))
+    result = result_of(frames, heard, rig.mounting, _is_trained(args.weights))
     shown, found = next((k, one.detections) for k, one in enumerate(result.seen)
                         if one.detections is not None)
     picture = draw_frame(frames[shown][0], _worth_showing(found), frames[shown][1], rig.mounting)

@@ -30,6 +30,20 @@ STYLE = ("body{font:16px sans-serif;margin:2em auto;max-width:100em;background:#
 
 
 @dataclass(frozen=True)
+class Heard:
+    """What the listener heard of the detector.
+
+    Attributes:
+        received: Its messages.
+        stages: Median, 90th and 99th percentile by stage [ms], by the detector's own account; empty
+            where it gives none.
+    """
+
+    received: Sequence[Received]
+    stages: Mapping[str, tuple[float, float, float]]
+
+
+@dataclass(frozen=True)
 class Seen:
     """A frame that was played.
 
@@ -50,11 +64,13 @@ class DemoResult:
 
     Attributes:
         seen: Every frame that was played, in order.
+        stages: See `Heard`.
         report: Of those that came back and have a truth; None where there is none.
         trained: Whether the weights are.
     """
 
     seen: tuple[Seen, ...]
+    stages: Mapping[str, tuple[float, float, float]]
     report: Report | None
     trained: bool
 
@@ -65,19 +81,19 @@ class DemoResult:
 
 
 def result_of(frames: Sequence[tuple[SensorFrame, Annotations | None]],
-              received: Sequence[Received], mounting: Mounting, trained: bool) -> DemoResult:
+              heard: Heard, mounting: Mounting, trained: bool) -> DemoResult:
     """Join what was played with what came back, by stamp.
 
     Args:
         frames: That were played, with their truth.
-        received: From the detector.
+        heard: Of the detector.
         mounting: The rig's.
         trained: Whether the weights are.
 
     Raises:
         ValueError: Nothing that came back is of a frame that was played.
     """
-    came: Mapping[int, Received] = {item.detections.stamp_ns: item for item in received}
+    came: Mapping[int, Received] = {item.detections.stamp_ns: item for item in heard.received}
     seen, matched = [], []
     for frame, truth in frames:
         item = came.get(frame.stamp_ns)
@@ -89,9 +105,9 @@ def result_of(frames: Sequence[tuple[SensorFrame, Annotations | None]],
         if truth is not None:
             matched.append(EvaluationFrame.from_motion(item.detections, truth, mounting))
     if all(one.detections is None for one in seen):
-        raise ValueError(f"{len(received)} messages came back, none with the stamp of a frame that "
-                         "was played; is another detector on this DDS domain?")
-    return DemoResult(tuple(seen), Report.of(matched) if matched else None, trained)
+        raise ValueError(f"{len(heard.received)} messages came back, none with the stamp of a "
+                         "frame that was played; is another detector on this DDS domain?")
+    return DemoResult(tuple(seen), heard.stages, Report.of(matched) if matched else None, trained)
 
 
 def lines(result: DemoResult) -> list[str]:
@@ -107,6 +123,10 @@ def lines(result: DemoResult) -> list[str]:
         found.append("from the cloud's arrival to the detections' (ms): " + ", ".join(
             f"{share:.0f} at the {name}" for share, name in zip(
                 [*shares, max(latencies)], ("median", "90th percentile", "99th", "most"))))
+    if result.stages:
+        found.append("of it, by the detector's own account (ms, median): " + ", ".join(
+            f"{stage.replace('_', ' ')} {times[0]:.0f}" for stage, times in result.stages.items()
+            if math.isfinite(times[0])))
     if result.report is not None:
         overall, near = result.report.overall, result.report.near
         found.append(f"nuScenes metrics over {overall.frames} frames: mAP {overall.mean_ap:.3f}, "
@@ -135,6 +155,8 @@ def page(result: DemoResult, picture: bytes) -> str:
                  "<p>Detections in class colours, truth thin and white.</p>")
     if result.report is not None:
         parts.append(_classes(result.report))
+    if result.stages:
+        parts.append(_stages(result.stages))
     parts.append(_frames(result))
     return "\n".join(parts) + "\n"
 
@@ -146,6 +168,13 @@ def _classes(report: Report) -> str:
             for k, name in enumerate(CLASS_NAMES)]
     return "<h2>By class</h2>" + _table(("class", "objects", "detections", "AP", "AP near",
                                          *ERRORS), rows)
+
+
+def _stages(stages: Mapping[str, tuple[float, float, float]]) -> str:
+    rows = [(stage.replace("_", " "), *(_number(value, 1) for value in times))
+            for stage, times in stages.items()]
+    return "<h2>Where the time goes (ms)</h2>" + _table(
+        ("stage", "median", "90th percentile", "99th"), rows)
 
 
 def _frames(result: DemoResult) -> str:

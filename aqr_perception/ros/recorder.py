@@ -1,4 +1,4 @@
-"""Listens to a detector: what it publishes, and how long after the cloud."""
+"""Listens to a detector: what it publishes, how long after the cloud, and where the time went."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
 from numpy.typing import NDArray
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
@@ -20,6 +21,9 @@ from aqr_perception.ros.conversions import detections_from_message, stamp_to_ns
 from aqr_perception.types import Detections
 
 POLL_S = 0.05
+DIAGNOSTICS = "/diagnostics"
+LAST_WORD_S = 1.2
+"""Diagnostics come once a second: so long after the last frame they know of it [s]."""
 JOIN_S = 1.0
 """From a publisher's name in the graph to its first message that arrives, at the longest [s]."""
 
@@ -38,6 +42,23 @@ class Received:
     latency_ms: float | None
 
 
+def stage_times(message: DiagnosticArray) -> dict[str, tuple[float, float, float]]:
+    """Median, 90th and 99th percentile [ms] by stage, from a detector's diagnostics.
+
+    Empty where the message says nothing of latency.
+    """
+    found = {}
+    for status in message.status:
+        if not status.name.endswith(": latency"):
+            continue
+        values = {value.key: value.value for value in status.values}
+        for stage in dict.fromkeys(key.partition(".")[0] for key in values):
+            p50, p90, p99 = (float(values.get(f"{stage}.{name}_ms", "nan"))
+                             for name in ("p50", "p90", "p99"))
+            found[stage] = p50, p90, p99
+    return found
+
+
 class Recorder:
     """Subscribes to a cloud and to the detections that come of it; use it in a ``with`` block.
 
@@ -45,6 +66,9 @@ class Recorder:
         detections_topic: Of the detector's output.
         velocities_topic: Of the cloud of their velocities.
         points_topic: Of the LiDAR's cloud.
+
+    Attributes:
+        stages: The detector's newest word on its latency, see `stage_times`.
     """
 
     def __init__(self, detections_topic: str, velocities_topic: str, points_topic: str) -> None:
@@ -55,12 +79,14 @@ class Recorder:
         self._clouds: dict[int, float] = {}
         self._velocities: dict[int, NDArray[np.float32]] = {}
         self._received: list[Received] = []
+        self.stages: dict[str, tuple[float, float, float]] = {}
         reliable = QoSProfile(depth=50)
         newest = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
         self._node.create_subscription(Detection3DArray, detections_topic, self._take, reliable)
         self._node.create_subscription(PointCloud2, velocities_topic, self._take_velocities,
                                        reliable)
         self._node.create_subscription(PointCloud2, points_topic, self._note_cloud, newest)
+        self._node.create_subscription(DiagnosticArray, DIAGNOSTICS, self._take_stages, 10)
 
     def __enter__(self) -> Recorder:
         return self
@@ -86,6 +112,11 @@ class Recorder:
             self.spin(POLL_S)
         self.spin(JOIN_S)
         return True
+
+    def hear_last_word(self) -> None:
+        """Listen until the detector's diagnostics know of the last frame, if it has any."""
+        if self._node.count_publishers(DIAGNOSTICS):
+            self.spin(LAST_WORD_S)
 
     def spin(self, seconds: float) -> None:
         """Listen for so long [s]."""
@@ -114,6 +145,9 @@ class Recorder:
         rows = read_points(message, field_names=("vx", "vy"))
         self._velocities[stamp_to_ns(message.header.stamp)] = np.stack(
             [rows["vx"], rows["vy"]], axis=-1)
+
+    def _take_stages(self, message: DiagnosticArray) -> None:
+        self.stages = stage_times(message) or self.stages
 
     def _note_cloud(self, message: PointCloud2) -> None:
         self._clouds[stamp_to_ns(message.header.stamp)] = time.monotonic()

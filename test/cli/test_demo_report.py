@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from training_frames import make_frame
 
-from aqr_perception.cli.demo_report import lines, page, result_of
+from aqr_perception.cli.demo_report import Heard, lines, page, result_of
 from aqr_perception.types import Detections, Mounting
 
 
@@ -39,7 +39,7 @@ def exactly(frame, truth, latency=None):
 def test_frames_that_came_and_frames_that_did_not():
     frames = played(4)
     received = [exactly(*frames[0], 100.0), exactly(*frames[2], 300.0), exactly(*frames[3])]
-    result = result_of(frames, received, Mounting(), trained=True)
+    result = result_of(frames, Heard(received, {}), Mounting(), trained=True)
     assert result.missed == [1]
     assert [one.latency_ms for one in result.seen if math.isfinite(one.latency_ms)] == [100, 300]
     text = "\n".join(lines(result))
@@ -55,7 +55,7 @@ def test_frames_that_came_and_frames_that_did_not():
 
 def test_random_weights_are_called_so_in_words_on_the_page_too():
     frames = played(1)
-    result = result_of(frames, [exactly(*frames[0])], Mounting(), trained=False)
+    result = result_of(frames, Heard([exactly(*frames[0])], {}), Mounting(), trained=False)
     assert "not trained" in lines(result)[0]
     text = page(result, b"picture")
     assert "These weights are not trained" in text
@@ -64,7 +64,7 @@ def test_random_weights_are_called_so_in_words_on_the_page_too():
 
 def test_the_page_needs_no_other_file():
     frames = played(3)
-    result = result_of(frames, [exactly(*frames[0], 50.0)], Mounting(), trained=True)
+    result = result_of(frames, Heard([exactly(*frames[0], 50.0)], {}), Mounting(), trained=True)
     text = page(result, b"\xff\xd8picture")
     (source,) = re.findall(r"(?:src|href)='([^']*)'", text)
     cells = re.findall(r"<td>([^<]*)</td>", text)
@@ -76,7 +76,7 @@ def test_the_page_needs_no_other_file():
 def test_frames_without_truth_have_no_metrics():
     frames = [(frame, None) for frame, _ in played(1)]
     came = exactly(frames[0][0], played(1)[0][1], 10.0)
-    result = result_of(frames, [came], Mounting(), trained=True)
+    result = result_of(frames, Heard([came], {}), Mounting(), trained=True)
     assert result.report is None
     assert len(lines(result)) == 2
     assert "By class" not in page(result, b"")
@@ -86,4 +86,15 @@ def test_detections_of_somebody_elses_frames_are_refused():
     frames = played(1)
     other = replace(frames[0][0], stamp_ns=5)
     with pytest.raises(ValueError, match="1 messages came back, none with the stamp"):
-        result_of(frames, [exactly(other, frames[0][1])], Mounting(), trained=True)
+        result_of(frames, Heard([exactly(other, frames[0][1])], {}), Mounting(), trained=True)
+
+
+def test_stages_are_told_where_the_detector_tells_them():
+    frames = played(1)
+    stages = {"wait": (1.4, 2.0, 3.0), "inference": (88.0, 90.0, 95.5),
+              "stamp_to_publish": (math.nan,) * 3}
+    result = result_of(frames, Heard([exactly(*frames[0])], stages), Mounting(), trained=True)
+    assert "(ms, median): wait 1, inference 88" in "\n".join(lines(result))
+    cells = re.findall(r"<td>([^<]*)</td>", page(result, b""))
+    at = cells.index("inference")
+    assert cells[at:at + 4] == ["inference", "88.0", "90.0", "95.5"]
