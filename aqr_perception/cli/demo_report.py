@@ -132,6 +132,10 @@ def lines(result: DemoResult) -> list[str]:
         found.append(f"nuScenes metrics over {overall.frames} frames: mAP {overall.mean_ap:.3f}, "
                      f"NDS {overall.nds:.3f}; near objects: mAP {near.mean_ap:.3f}, NDS "
                      f"{near.nds:.3f}")
+        there = overall.truths > 0
+        if there.any():
+            found.append(f"a class without an object counts as 0 in mAP; over the {there.sum()} "
+                         f"classes that are there it is {overall.class_ap[there].mean():.3f}")
         found.append(result.report.counts.line())
     return found
 
@@ -165,7 +169,7 @@ def _classes(report: Report) -> str:
     rows = [(name.replace("_", " "), report.overall.truths[k], report.overall.detections[k],
              *(_number(value) for value in (report.overall.class_ap[k], report.near.class_ap[k],
                                             *report.overall.errors[k])))
-            for k, name in enumerate(CLASS_NAMES)]
+            for k, name in enumerate(CLASS_NAMES) if report.overall.truths[k]]
     return "<h2>By class</h2>" + _table(("class", "objects", "detections", "AP", "AP near",
                                          *ERRORS), rows)
 

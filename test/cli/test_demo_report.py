@@ -48,6 +48,7 @@ def test_frames_that_came_and_frames_that_did_not():
     assert "200 at the median" in text
     assert "300 at the most" in text
     assert f"{objects} of {objects} objects" in text
+    assert "classes that are there it is 1.000" in text
     assert result.report is not None
     assert result.report.overall.class_ap[result.report.overall.truths > 0] == pytest.approx(1)
     assert result.report.overall.mean_errors[3] < 1  # velocities count
@@ -70,7 +71,8 @@ def test_the_page_needs_no_other_file():
     cells = re.findall(r"<td>([^<]*)</td>", text)
     assert base64.b64decode(source.removeprefix("data:image/jpeg;base64,")) == b"\xff\xd8picture"
     assert cells.count("missed") == 2
-    assert {"car", "traffic cone"} <= set(cells)
+    assert "car" in cells
+    assert "traffic cone" not in cells  # there is none
 
 
 def test_frames_without_truth_have_no_metrics():
