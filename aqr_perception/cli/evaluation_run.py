@@ -87,9 +87,13 @@ def detect(args: argparse.Namespace, rig: Rig, see: Callable[[SensorFrame], Sens
     settings = [CLEAN]
     if args.faults is not None:
         settings += settings_of(args.faults, args.severities)
+    # Torch takes seconds to load: only once the arguments and the source fit.
+    from aqr_perception.runtime.pipeline import DetectionPipeline
+
     pipeline, controls = _pipeline(args, rig)
-    runs = FaultRuns(lambda: type(pipeline)(pipeline.detector, pipeline.device, pipeline.mounting),
-                     settings, controls, see)
+    runs = FaultRuns(
+        lambda: DetectionPipeline(pipeline.detector, pipeline.device, pipeline.mounting),
+        settings, controls, see)
     found: dict[Setting, list[tuple[Detections, Annotations]]] = defaultdict(list)
     milliseconds: list[float] = []
     total = _least(source.frames and -(-source.frames // args.every), args.frames)
