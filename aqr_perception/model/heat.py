@@ -142,16 +142,16 @@ def _image_peaks(config: DetectorConfig, heat: Heat, image_from_lidar: Tensor, u
     highest = highest.masked_fill(~usable[:, views, None], -torch.inf).flatten(1)
     index = highest.topk(min(count, highest.shape[1]), dim=1).indices
     index = F.pad(index, (0, count - index.shape[1]), value=0)
-    said = heat.image_offset.detach().float().flatten(1, 3)
-    said = said.gather(1, index[..., None].expand(-1, -1, 3))
     projections = image_from_lidar[:, views]
+    said = heat.image_offset.detach().to(projections.dtype).flatten(1, 3)
+    said = said.gather(1, index[..., None].expand(-1, -1, 3))
     view = torch.div(index, rows * columns, rounding_mode="floor")
     token = index % (rows * columns)
     u = (token % columns + 0.5 + said[..., 0]) * (image.width / columns)
     v = (torch.div(token, columns, rounding_mode="floor") + 0.5 + said[..., 1]) * (
         image.height / rows)
     depth = said[..., 2].clamp(max=6.0).exp() / unit_depth(projections, image.width).gather(1, view)
-    back = torch.linalg.inv(projections.double()).float()  # (B, views, 4, 4)
+    back = torch.linalg.inv(projections.double()).to(said.dtype)  # (B, views, 4, 4)
     back = back.gather(1, view[..., None, None].expand(-1, -1, 4, 4))
     pixel = torch.stack([u * depth, v * depth, depth, torch.ones_like(depth)], dim=-1)
     xyz = (back @ pixel[..., None])[..., :3, 0]

@@ -19,6 +19,8 @@ RARE = {"truck": 2.0, "construction_vehicle": 3.0, "bus": 3.0, "trailer": 3.0, "
         "bicycle": 3.0, "traffic_cone": 1.5}
 """What missing an object of a class costs, where that is not 1: about the root of how much rarer it
 is in simulated drives than cars, since the mean over classes counts all of them alike."""
+OFFSET_WEIGHT = 2.0
+"""Of an error in metres on the ground, beside what lies where."""
 DEPTH_WEIGHT = 4.0
 """Of an error of the log of depth, beside those of a place in tokens."""
 
@@ -81,7 +83,9 @@ def spot_loss(logits: Tensor, wanted: Tensor, there: Tensor) -> Tensor:
 
 def offset_loss(offset: Tensor, targets: Sequence[Targets], there: Tensor,
                 detection_range: Sequence[float]) -> Tensor:
-    """How far off [m] tokens with a centre in them place it.
+    """How far off [m] tokens around the centre of an object place it.
+
+    Those around it are asked as well as the one that holds it, since the peak may be theirs.
 
     Args:
         offset: (B, rows, columns, 3), see `Heat`.
@@ -90,29 +94,30 @@ def offset_loss(offset: Tensor, targets: Sequence[Targets], there: Tensor,
         detection_range: x, y, z from and to [m].
 
     Returns:
-        (2,) the sum over objects, and their number.
+        (2,) `OFFSET_WEIGHT` times the sum over tokens, and their number.
     """
     rows, columns = offset.shape[1:3]
     low, high = offset.new_tensor(detection_range[:3]), offset.new_tensor(detection_range[3:])
-    cells = offset.new_tensor([columns, rows])
+    size = (high - low)[:2] / offset.new_tensor([columns, rows])  # of a token [m]
+    middles = _middles(rows, columns, offset) * size + low[:2]
+    height = HEIGHT * (high[2] - low[2]) + low[2]
     total = offset.new_zeros(2)
     for frame in range(len(targets)):
-        if not there[frame]:
+        boxes = targets[frame].boxes.to(offset.dtype)
+        if not there[frame] or not len(boxes):
             continue
-        center = targets[frame].boxes[:, :3].to(offset.dtype)
-        cell = ((center - low) / (high - low))[:, :2] * cells
-        inside = ((cell >= 0) & (cell < cells)).all(dim=1)
-        center, cell = center[inside], cell[inside].floor()
-        middle = torch.cat([(cell + 0.5) / cells, torch.full_like(cell[:, :1], HEIGHT)], dim=1)
-        said = offset[frame, cell[:, 1].long(), cell[:, 0].long()]
-        wrong = (said - (center - middle * (high - low) - low)).abs().sum()
-        total = total + torch.stack([wrong, wrong.new_tensor(float(len(center)))])
+        reach = (boxes[:, 3:5].prod(dim=1).sqrt() / 2).clamp(min=1.5 * float(size.max()))
+        token, nearest = _around(middles, boxes[:, :2], reach)
+        wanted = boxes[nearest, :3] - torch.cat(
+            [middles[token], height.expand(len(token), 1)], dim=1)
+        wrong = (offset[frame].flatten(0, 1)[token] - wanted).abs().sum()
+        total = total + torch.stack([OFFSET_WEIGHT * wrong, wrong.new_tensor(float(len(token)))])
     return total
 
 
 def image_offset_loss(heat: Heat, targets: Sequence[Targets], batch: Batch, size: tuple[int, int]
                       ) -> Tensor:
-    """How far off tokens of images place the centre that lies in them, the nearest if several do.
+    """How far off tokens of images around a projected centre place it.
 
     Args:
         heat: Of the network.
@@ -121,9 +126,10 @@ def image_offset_loss(heat: Heat, targets: Sequence[Targets], batch: Batch, size
         size: Height and width of the images [px].
 
     Returns:
-        (2,) the sum over objects and cameras, and their number.
+        (2,) the sum over tokens, and their number.
     """
     rows, columns = heat.image.shape[2:4]
+    middles = _middles(rows, columns, batch.image_from_lidar)
     total = heat.image_offset.new_zeros(2, dtype=torch.float32)
     for frame, truth in enumerate(targets):
         points = F.pad(truth.boxes[:, :3], (0, 1), value=1.0)
@@ -132,28 +138,47 @@ def image_offset_loss(heat: Heat, targets: Sequence[Targets], batch: Batch, size
                 continue
             matrix = batch.image_from_lidar[frame, view].to(points.dtype)
             u, v, depth, _ = (points @ matrix.T).unbind(dim=1)
+            ahead = depth > 0.5
+            u, v, depth = u[ahead], v[ahead], depth[ahead]
             where = torch.stack([u * columns / size[1], v * rows / size[0]], dim=1) / depth[:, None]
-            limits = where.new_tensor([columns, rows])
-            inside = (depth > 0.5) & ((where >= 0) & (where < limits)).all(dim=1)
-            where, depth = where[inside], depth[inside]
-            cell = where.floor()
-            token, nearest = _nearest_in_token((cell[:, 1] * columns + cell[:, 0]).long(), depth)
+            token, nearest = _around(middles, where, torch.ones_like(depth), depth)
             said = heat.image_offset[frame, place].float().flatten(0, 1)[token]
-            middle = where[nearest] - cell[nearest] - 0.5
             log_depth = (depth[nearest] * unit_depth(matrix, size[1])).log()
-            wrong = (said[:, :2] - middle).abs().sum() + DEPTH_WEIGHT * (
-                said[:, 2] - log_depth).abs().sum()
+            wrong = (said[:, :2] - (where[nearest] - middles[token])).abs().sum() + (
+                DEPTH_WEIGHT * (said[:, 2] - log_depth).abs().sum())
             total = total + torch.stack([wrong, wrong.new_tensor(float(len(token)))])
     return total
 
 
-def _nearest_in_token(token: Tensor, depth: Tensor) -> tuple[Tensor, Tensor]:
-    """(M,) tokens, each once, and (M,) which of the (N,) objects in each is the nearest."""
-    order = depth.argsort()
-    tokens, group = token[order].unique(return_inverse=True)
-    first = torch.full_like(tokens, len(token)).scatter_reduce(
-        0, group, torch.arange(len(token), device=token.device), "amin")
-    return tokens, order[first]
+def _middles(rows: int, columns: int, like: Tensor) -> Tensor:
+    """(rows·columns, 2) x, y of the middles of tokens, in tokens, row by row."""
+    y = torch.arange(rows, dtype=like.dtype, device=like.device) + 0.5
+    x = torch.arange(columns, dtype=like.dtype, device=like.device) + 0.5
+    y, x = torch.meshgrid(y, x, indexing="ij")
+    return torch.stack([x, y], dim=-1).flatten(0, 1)
+
+
+def _around(middles: Tensor, centers: Tensor, reach: Tensor, depth: Tensor | None = None
+            ) -> tuple[Tensor, Tensor]:
+    """Tokens near an object, and which of the objects it is.
+
+    Args:
+        middles: (T, 2).
+        centers: (N, 2).
+        reach: (N,) how far from its centre an object's tokens lie.
+        depth: (N,) of several objects the least deep one counts; None: the closest one.
+
+    Returns:
+        (M,) indices of tokens, each once, and (M,) of objects.
+    """
+    if not len(centers):
+        empty = torch.zeros(0, dtype=torch.int64, device=middles.device)
+        return empty, empty
+    distance = torch.cdist(middles, centers)
+    rank = distance if depth is None else depth.expand_as(distance)
+    best, nearest = rank.masked_fill(distance > reach, torch.inf).min(dim=1)
+    token = best.isfinite().nonzero()[:, 0]
+    return token, nearest[token]
 
 
 def bev_target(targets: Targets, shape: tuple[int, int], detection_range: Sequence[float]

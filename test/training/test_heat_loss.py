@@ -10,6 +10,7 @@ import torch.nn.functional as F
 
 from aqr_perception.training.heat_loss import (
     DEPTH_WEIGHT,
+    OFFSET_WEIGHT,
     RARE,
     bev_target,
     heat_loss,
@@ -80,23 +81,26 @@ def test_the_offset_is_taught_where_a_centre_lies():
     truth = [targets(CAR), targets(MAN, CAR)]
     exact = perfect(truth, make_batch()).offset
     both, first = torch.tensor([True, True]), torch.tensor([True, False])
-    sums = offset_loss(exact, truth, both, RANGE)
-    assert sums.tolist() == pytest.approx([0.0, 3.0], abs=1e-4)
+    wrong, tokens = offset_loss(exact, truth, both, RANGE).tolist()
+    assert wrong == pytest.approx(0.0, abs=1e-3)
+    assert 14 < tokens < 30
     shifted = offset_loss(exact + torch.tensor([0.5, 0.0, -0.25]), truth, both, RANGE)
-    assert shifted.tolist() == pytest.approx([3 * 0.75, 3.0], abs=1e-4)
-    assert offset_loss(exact + 1.0, truth, first, RANGE).tolist() == pytest.approx([3.0, 1.0],
-                                                                                   abs=1e-4)
+    assert shifted.tolist() == pytest.approx([OFFSET_WEIGHT * 0.75 * tokens, tokens], rel=1e-3)
+    wrong, alone = offset_loss(exact + 1.0, truth, first, RANGE).tolist()
+    assert wrong == pytest.approx(OFFSET_WEIGHT * 3 * alone, rel=1e-3)
+    assert 6 < alone < tokens
 
 
 def test_the_depth_of_the_nearest_is_taught_where_centres_project():
     behind = ((20.6, 40.4, -2.0), (4.5, 1.9, 1.6), 0)  # in the same pixel as CAR
     truth = [targets(behind, CAR), targets(MAN)]
     heat, batch = perfect(truth, make_batch()), make_batch()
-    assert image_offset_loss(heat, truth, batch, (96, 160)).tolist() == pytest.approx([0.0, 2.0],
-                                                                                      abs=1e-4)
+    wrong, tokens = image_offset_loss(heat, truth, batch, (96, 160)).tolist()
+    assert wrong == pytest.approx(0.0, abs=1e-4)
+    assert 4 < tokens < 9
     off = replace(heat, image_offset=heat.image_offset + torch.tensor([0.25, 0.0, -0.5]))
     assert image_offset_loss(off, truth, batch, (96, 160)).tolist() == pytest.approx(
-        [2 * (0.25 + 0.5 * DEPTH_WEIGHT), 2.0], abs=1e-4)
+        [tokens * (0.25 + 0.5 * DEPTH_WEIGHT), tokens], rel=1e-4)
     dark = make_batch(camera=False)
     assert image_offset_loss(off, truth, dark, (96, 160)).tolist() == [0.0, 0.0]
 
@@ -116,18 +120,20 @@ def perfect(truth, batch):
     bev = torch.stack([bev_target(frame, (90, 90), RANGE) for frame in truth])
     image = torch.stack([image_target(frame, PROJECTION[None], (6, 10), (96, 160))
                          for frame in truth])
-    offset = torch.zeros(len(truth), 90, 90, 3)
+    ground = torch.stack([torch.arange(90.0).expand(90, 90), torch.arange(90.0)[:, None].expand(
+        90, 90)], dim=-1) * 1.2 + 0.6 - 54
+    tokens = torch.stack([torch.arange(10.0).expand(6, 10), torch.arange(6.0)[:, None].expand(
+        6, 10)], dim=-1) + 0.5
+    offset, depth = torch.zeros(len(truth), 90, 90, 3), torch.zeros(len(truth), 1, 6, 10, 3)
     for number, frame in enumerate(truth):
-        for x, y, z in frame.boxes[:, :3].tolist():
-            row, column = int((y + 54) / 1.2), int((x + 54) / 1.2)
-            offset[number, row, column] = torch.tensor(
-                [x + 54 - (column + 0.5) * 1.2, y + 54 - (row + 0.5) * 1.2, z + 1.0])
-    depth = torch.zeros(len(truth), 1, 6, 10, 3)
-    for number, frame in enumerate(truth):
-        for x, y, z in sorted(frame.boxes[:, :3].tolist(), key=lambda box: -box[1]):
-            u, v = (100 * x / y + 80) / 16, (48 - 100 * z / y) / 16
-            depth[number, 0, int(v), int(u)] = torch.tensor(
-                [u % 1 - 0.5, v % 1 - 0.5, math.log(y * 160 / 100)])
+        center = frame.boxes[:, :3]
+        nearest = center[(ground[..., None, :] - center[:, :2]).norm(dim=-1).argmin(dim=-1)]
+        offset[number] = nearest - F.pad(ground, (0, 1), value=-1.0)
+        for x, y, z in sorted(center.tolist(), key=lambda box: -box[1]):
+            place = torch.tensor([(100 * x / y + 80) / 16, (48 - 100 * z / y) / 16])
+            near = (tokens - place).norm(dim=-1) <= 1
+            wanted = F.pad(place - tokens, (0, 1), value=math.log(y * 160 / 100))
+            depth[number, 0] = torch.where(near[..., None], wanted, depth[number, 0])
     return Heat(*(40 * (part == 1).float() - 20 for part in (bev, image)), (0,), offset, depth)
 
 
