@@ -67,7 +67,7 @@ def _head(run: Figures, command: str | None) -> str:
             ("data", "simulated drives of this package alone; no recording" if run["trained"]
              else "none"),
             ("licence", LICENCE)]
-    return "\n".join(lines) + _table(("", ""), rows)
+    return "\n".join(lines) + "\n" + _table(("", ""), rows)
 
 
 def _settings(notes: Mapping[str, Any]) -> Mapping[str, Any]:
