@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from rclpy.clock import Clock
@@ -16,52 +16,43 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
 from aqr_perception.ros.calibration import CameraModels
 from aqr_perception.ros.conversions import stamp_to_ns
+from aqr_perception.ros.graph_facts import InputTopics, mismatch_in_words
 from aqr_perception.ros.parameters import NodeConfig
 from aqr_perception.ros.synchronization import set_maker
+from aqr_perception.runtime.health import FlowMonitor
 from aqr_perception.runtime.restart import RestartWatch
-from aqr_perception.runtime.synchronizer import LIDAR, SampleSet
+from aqr_perception.runtime.synchronizer import LIDAR, SampleSet, SynchronizerCounts
+
+try:
+    from rclpy.event_handler import SubscriptionEventCallbacks
+except ImportError:  # ROS 2 Humble
+    from rclpy.qos_event import SubscriptionEventCallbacks
 
 DATA_QOS = QoSProfile(depth=2, reliability=ReliabilityPolicy.BEST_EFFORT)
 """As sensor data: matches best-effort and reliable publishers; of large messages the newest two."""
 INFO_QOS = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
 
 
-def input_topic(node: Node, name: str, defaults: Mapping[str, str]) -> str:
-    """Full name of the topic of an input, after remapping.
-
-    Args:
-        node: The node.
-        name: ``pointcloud``, ``image{i}`` or ``camera_info{i}``: below ``~/input/``.
-        defaults: Where an input that is not remapped comes from instead, by name.
-    """
-    private = f"~/input/{name}"
-    topic = node.resolve_topic_name(private)
-    if name in defaults and topic == node.resolve_topic_name(private, only_expand=True):
-        return defaults[name]
-    return topic
-
-
 class Inputs:
     """Subscribes to the cloud, the images and their camera_info while it lives.
 
-    Image i comes from ``~/input/image{i}``, or, compressed, from ``/compressed`` below the name
-    that this one is remapped to. QoS can be overridden by ROS 2's ``qos_overrides`` parameters.
+    QoS can be overridden by ROS 2's ``qos_overrides`` parameters.
 
     Attributes:
-        topics: (S,) the resolved names, the LiDAR's first.
-        received: (S,) messages so far.
+        flows: (S,) how the messages of each input come.
+        incompatible: What of a publisher's QoS does not fit, by sensor; only where nothing comes.
+        restarts: How often a recording was seen to start again.
     """
 
-    def __init__(self, node: Node, config: NodeConfig, cameras: CameraModels,
-                 default_topics: Mapping[str, str], on_set: Callable[[SampleSet], None],
-                 on_bad: Callable[[str], None]) -> None:
+    def __init__(self, node: Node, config: NodeConfig, cameras: CameraModels, topics: InputTopics,
+                 on_set: Callable[[SampleSet], None], on_bad: Callable[[str], None]) -> None:
         """Subscribe.
 
         Args:
             node: The subscriptions are its.
             config: Cameras, transport and synchronisation.
             cameras: Told of each CameraInfo.
-            default_topics: Names that take the place of ``~/input/...`` unless remapped.
+            topics: Where they come from.
             on_set: Called with each set, in order.
             on_bad: Called with the reason why a message is not taken.
         """
@@ -69,38 +60,34 @@ class Inputs:
         self._on_set = on_set
         self._on_bad = on_bad
         self._sets = set_maker(config.sync)
-        compressed = config.image_transport == "compressed"
-        image_type = CompressedImage if compressed else Image
-        suffix = "/compressed" if compressed else ""
-        self.topics = [input_topic(node, "pointcloud", default_topics), *(
-            input_topic(node, f"image{index}", default_topics) + suffix
-            for index in range(len(config.cameras)))]
-        self.received = [0] * len(self.topics)
-        self._rounds = RestartWatch(len(self.topics))
-        self._asked_at = list(self.received)
+        self._topics = topics
+        self.flows = tuple(FlowMonitor() for _ in topics.data)
+        self.incompatible: dict[int, str] = {}
+        self.restarts = 0
+        self._rounds = RestartWatch(len(topics.data))
         self._due_ns: int | None = None
+        self._drained = False
         self._timer = node.create_timer(
-            1.0, self._poll, clock=Clock(clock_type=ClockType.STEADY_TIME))
+            1.0, self._deadline, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._timer.cancel()  # set when a set waits for the clock
+        image_type = CompressedImage if config.image_transport == "compressed" else Image
         self._subscriptions = [
-            self._subscribe(PointCloud2 if sensor == LIDAR else image_type, topic, DATA_QOS,
+            self._subscribe(PointCloud2 if sensor == LIDAR else image_type, topic, DATA_QOS, sensor,
                             functools.partial(self._take, sensor))
-            for sensor, topic in enumerate(self.topics)]
+            for sensor, topic in enumerate(topics.data)]
         self._subscriptions += [
-            self._subscribe(CameraInfo, input_topic(node, f"camera_info{index}", default_topics),
-                            INFO_QOS, functools.partial(cameras.update, index))
-            for index in range(len(config.cameras))]
+            self._subscribe(CameraInfo, topic, INFO_QOS, 1 + index,
+                            functools.partial(cameras.update, index))
+            for index, topic in enumerate(topics.infos)]
 
-    def silent_topics(self) -> list[str]:
-        """Topics that no message has come on since this was last asked."""
-        silent = [topic for topic, now, before in zip(self.topics, self.received, self._asked_at)
-                  if now == before]
-        self._asked_at = list(self.received)
-        return silent
+    @property
+    def counts(self) -> SynchronizerCounts:
+        """Of the synchroniser, since the start."""
+        return self._sets.counts
 
     def clear(self) -> None:
         """Forget all that waits: the clock went back."""
-        self._rounds = RestartWatch(len(self.topics))
+        self._rounds = RestartWatch(len(self.flows))
         self._sets.clear()
         self._poll()
 
@@ -111,36 +98,65 @@ class Inputs:
             self._node.destroy_subscription(subscription)
         self._subscriptions = []
 
-    def _subscribe(self, message_type: type, topic: str, qos: QoSProfile,
+    def _subscribe(self, message_type: type, topic: str, qos: QoSProfile, sensor: int,
                    callback: Callable[[Any], None]) -> Any:
         return self._node.create_subscription(
             message_type, topic, callback,
             QoSProfile(depth=qos.depth, reliability=qos.reliability),
+            event_callbacks=SubscriptionEventCallbacks(
+                incompatible_qos=functools.partial(self._mismatch, sensor, topic)),
             qos_overriding_options=QoSOverridingOptions(
                 [QoSPolicyKind.RELIABILITY, QoSPolicyKind.DEPTH]))
 
+    def _mismatch(self, sensor: int, topic: str, event: Any) -> None:
+        """A publisher's QoS keeps its messages from coming."""
+        words = mismatch_in_words(event.last_policy_kind, topic)
+        self.incompatible[sensor] = words
+        self._node.get_logger().warning(f"nothing will come on {topic}: {words}")
+
     def _take(self, sensor: int, message: Any) -> None:
-        self.received[sensor] += 1
+        now_ns = time.monotonic_ns()
+        self.incompatible.pop(sensor, None)
         stamp_ns = stamp_to_ns(message.header.stamp)
         if stamp_ns <= 0:
-            self._on_bad(f"a message on {self.topics[sensor]} has the stamp 0; expected the time "
-                         "of the measurement")
+            reason = "a message has the stamp 0; expected the time of the measurement"
+            self.flows[sensor].refuse(reason, now_ns)
+            self._on_bad(f"{self._topics.data[sensor]}: {reason}")
             return
-        now_ns = time.monotonic_ns()
+        self.flows[sensor].note(stamp_ns, now_ns)
         if self._rounds.starts_again(sensor, stamp_ns, now_ns):
+            self.restarts += 1
+            for samples in self._sets.flush(now_ns):
+                self._on_set(samples)
             self._sets.clear()
         self._sets.add(sensor, stamp_ns, message, now_ns)
         self._poll()
 
-    def _poll(self) -> None:
-        """Hand on the sets that are due, and wake up when the next one is at the latest."""
+    def _deadline(self) -> None:
+        """The deadline of a set has come: decide in the executor's next round.
+
+        By then the messages that had come in time are taken from the middleware; where the machine
+        is short of time, they may wait there for long.
+        """
+        self._drained = not self._drained
+        if self._drained:
+            self._wake_after(0)
+        else:
+            self._poll(expire=True)
+
+    def _poll(self, expire: bool = False) -> None:
+        """Hand on the sets that are due, and wake up at the deadline of the next."""
         now_ns = time.monotonic_ns()
-        for samples in self._sets.poll(now_ns):
+        for samples in self._sets.poll(now_ns, expire):
             self._on_set(samples)
         due_ns = self._sets.next_due()
         if due_ns is None:
             self._timer.cancel()
-        elif due_ns != self._due_ns or self._timer.is_canceled():
-            self._timer.timer_period_ns = max(due_ns - now_ns, 1)
-            self._timer.reset()
+        elif due_ns != self._due_ns or expire:
+            self._drained = False
+            self._wake_after(due_ns - now_ns)
         self._due_ns = due_ns
+
+    def _wake_after(self, delay_ns: int) -> None:
+        self._timer.timer_period_ns = max(delay_ns, 1)
+        self._timer.reset()

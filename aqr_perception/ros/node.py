@@ -17,6 +17,8 @@ from rclpy.signals import SignalHandlerOptions
 from tf2_ros import TransformListener
 
 from aqr_perception.ros.detection import DetectionLoop, Pipeline
+from aqr_perception.ros.diagnostics import Diagnostics, NodeHealth
+from aqr_perception.ros.graph_facts import input_topics
 from aqr_perception.ros.interrupt import stop_on_signals
 from aqr_perception.ros.outputs import Outputs
 from aqr_perception.ros.parameters import NodeConfig, NodeParameters
@@ -66,7 +68,7 @@ class DetectorNode(LifecycleNode):
 
         Args:
             load: Makes the pipeline.
-            default_topics: Gives the topics of inputs that are not remapped, see `Inputs`.
+            default_topics: Gives the topics of inputs that are not remapped.
             node_arguments: As `rclpy.node.Node` takes them, without the name.
 
         Raises:
@@ -74,7 +76,6 @@ class DetectorNode(LifecycleNode):
         """
         super().__init__("detector", **node_arguments)
         self._load = load
-        self._default_topics = default_topics
         self._pipeline: Pipeline | None = None
         self._outputs: Outputs | None = None
         self._tf_listener: TransformListener | None = None
@@ -87,6 +88,9 @@ class DetectorNode(LifecycleNode):
             post_callback=lambda _: self._forget())
         # Last: rclpy destroys the node when a value does not fit, and must find all of the above.
         self.parameters = NodeParameters(self)
+        config = self.parameters.config
+        self._topics = input_topics(self, config, default_topics(config.cameras))
+        self._diagnostics = Diagnostics(self, config, self._topics, self._health)
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the network; FAILURE, and one line in the log, where that is not possible."""
@@ -115,8 +119,7 @@ class DetectorNode(LifecycleNode):
         try:
             self._loop = DetectionLoop(
                 self, self.parameters.config, self._pipeline, lambda: self.parameters.controls,
-                self._outputs, self._tf_buffer,
-                self._default_topics(self.parameters.config.cameras))
+                self._outputs, self._tf_buffer, self._topics, self._diagnostics.show_mode)
         except Exception:  # rclpy would swallow it
             self.get_logger().error(traceback.format_exc().rstrip())
             return TransitionCallbackReturn.ERROR
@@ -149,6 +152,15 @@ class DetectorNode(LifecycleNode):
         self._release()
         self._jumps.unregister()
         super().destroy_node()
+
+    def _health(self) -> NodeHealth:
+        if self._loop is not None:
+            stage = "active"
+        else:
+            stage = "unconfigured" if self._pipeline is None else "inactive"
+        return NodeHealth(stage, self.failure,
+                          {} if self._pipeline is None else self._pipeline.facts(),
+                          None if self._loop is None else self._loop.health())
 
     def _forget(self) -> None:
         """The clock went back: what is known of the time before does not fit any more."""

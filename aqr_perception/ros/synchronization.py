@@ -17,6 +17,7 @@ from aqr_perception.runtime.synchronizer import (
     SampleSet,
     SampleState,
     Synchronizer,
+    SynchronizerCounts,
     SynchronizerSettings,
 )
 
@@ -81,6 +82,11 @@ class SyncConfig:
         """Whether one missing input leaves no set at all."""
         return self.mode != LIDAR_ANCHORED
 
+    @property
+    def spread_s(self) -> float:
+        """Largest spread of the stamps of a complete set [s]."""
+        return 0.0 if self.mode == EXACT_TIME else self.slop_s
+
 
 def declared(node: Node, cameras: tuple[str, ...]) -> SyncConfig:
     """Declare ``sync.*`` on a node, the offset of each camera too, and read them.
@@ -111,8 +117,17 @@ class SetMaker(Protocol):
     def add(self, sensor: int, stamp_ns: int, payload: Any, now_ns: int) -> None:
         """Take a message; ``sensor`` is 0 for the LiDAR, 1..V for the cameras."""
 
-    def poll(self, now_ns: int) -> list[SampleSet]:
-        """Give the sets that are due, oldest first; each goes out once."""
+    counts: SynchronizerCounts
+    """What happened since the start."""
+
+    def poll(self, now_ns: int, expire: bool = True) -> list[SampleSet]:
+        """Give the sets that are due, oldest first; each goes out once.
+
+        Without ``expire``, deadlines do not count.
+        """
+
+    def flush(self, now_ns: int) -> list[SampleSet]:
+        """Give the sets that wait as they are: nothing will come to them any more."""
 
     def next_due(self) -> int | None:
         """When to poll again at the latest [ns]; None when nothing waits for the clock."""
@@ -131,6 +146,8 @@ class CompleteSets:
     def __init__(self, config: SyncConfig) -> None:
         self._config = config
         self._sensors = 1 + len(config.camera_offsets_s)
+        none = [0] * self._sensors
+        self.counts = SynchronizerCounts(list(none), list(none), list(none))
         self._now_ns = 0
         self._complete: list[SampleSet] = []
         self._filters: list[SimpleFilter] = []
@@ -139,13 +156,18 @@ class CompleteSets:
     def add(self, sensor: int, stamp_ns: int, payload: Any, now_ns: int) -> None:
         """See `SetMaker.add`; ``payload`` is a message with a header."""
         self._now_ns = now_ns
+        self.counts.received[sensor] += 1
         self._filters[sensor].signalMessage(
             SimpleNamespace(header=payload.header, arrival_ns=now_ns, payload=payload))
 
-    def poll(self, now_ns: int) -> list[SampleSet]:
+    def poll(self, now_ns: int, expire: bool = True) -> list[SampleSet]:
         """See `SetMaker.poll`: a set is due with its last message."""
         due, self._complete = self._complete, []
         return due
+
+    def flush(self, now_ns: int) -> list[SampleSet]:
+        """See `SetMaker.flush`: what is not complete is no set."""
+        return self.poll(now_ns)
 
     def next_due(self) -> None:
         """Nothing waits for the clock."""
@@ -164,6 +186,7 @@ class CompleteSets:
         samples = tuple(Sample(stamp_to_ns(item.header.stamp), item.arrival_ns, item.payload)
                         for item in waiting)
         anchor = samples[LIDAR]
+        self.counts.sets += 1
         self._complete.append(SampleSet(
             anchor.stamp_ns, LIDAR, samples, (SampleState.FRESH,) * len(samples),
             self._now_ns - anchor.arrival_ns, False))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from aqr_perception.runtime.synchronizer import SampleState
+from aqr_perception.runtime.synchronizer import LIDAR, SampleState
 
 
 @dataclass(frozen=True)
@@ -40,3 +40,23 @@ def describe(sensors: Sequence[SensorUse]) -> str:
                for state in (SampleState.STALE, SampleState.ABSENT)
                if any(use.state is state for use in sensors)]
     return "; ".join([head, *remarks])
+
+
+def without_unused(sensors: tuple[SensorUse, ...], used: Sequence[bool]) -> tuple[SensorUse, ...]:
+    """Count those as absent that were delivered, but that the network did not look at.
+
+    Args:
+        sensors: (S,) the LiDAR first.
+        used: (S,) `runtime.pipeline.FrameResult.used`; empty where it is not known.
+    """
+    if not used:
+        return sensors
+    result = []
+    for sensor, (use, looked_at) in enumerate(zip(sensors, used)):
+        if not looked_at and use.state is not SampleState.ABSENT:
+            reason = "its gain is 0, or the network does not know it"
+            if sensor == LIDAR:
+                reason = f"no point lies in the detection range, or {reason}"
+            use = SensorUse(use.name, SampleState.ABSENT, float("nan"), f"{use.name}: {reason}")
+        result.append(use)
+    return tuple(result)

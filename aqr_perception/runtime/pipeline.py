@@ -104,6 +104,20 @@ class DetectionPipeline:
         """
         check_strength(self.detector.config.aqr, controls.weight_map)
 
+    def facts(self) -> dict[str, str]:
+        """What network this is, where it runs and what it takes there; from any thread."""
+        config = self.detector.config.aqr
+        facts = {"device": str(self.device), "aqr_mode": config.mode,
+                 "target_band": f"{config.target_band[0]:g} to {config.target_band[1]:g}",
+                 "trained": str(self.detector.trained),
+                 "weights_mib": f"{_weights_mib(self.detector):.1f}"}
+        if self.device.type == "cuda":
+            facts |= {"device_name": torch.cuda.get_device_name(self.device),
+                      "memory_mib": f"{torch.cuda.memory_allocated(self.device) / 2**20:.0f}",
+                      "memory_reserved_mib":
+                          f"{torch.cuda.memory_reserved(self.device) / 2**20:.0f}"}
+        return facts
+
     @torch.inference_mode()
     def __call__(self, frame: SensorFrame, controls: Controls = CONTROLS_AS_TRAINED) -> FrameResult:
         """Detect objects in one frame.
@@ -156,6 +170,11 @@ class DetectionPipeline:
         if last is None or not 0 < frame.stamp_ns - last <= LONGEST_STEP_NS:
             return None
         return self._history
+
+
+def _weights_mib(detector: Detector) -> float:
+    return sum(tensor.numel() * tensor.element_size()
+               for tensor in (*detector.parameters(), *detector.buffers())) / 2**20
 
 
 def _why_blind(frame: SensorFrame, batch: Batch) -> str:

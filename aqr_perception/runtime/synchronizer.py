@@ -195,20 +195,31 @@ class Synchronizer:
                 return
             self._open(sensor, sample)
 
-    def poll(self, now_ns: int) -> list[SampleSet]:
-        """Return the sets that are due, oldest first; each goes out once."""
+    def poll(self, now_ns: int, expire: bool = True) -> list[SampleSet]:
+        """Return the sets that are due, oldest first; each goes out once.
+
+        Args:
+            now_ns: The clock.
+            expire: Whether deadlines count; without, only what has settled is due. For who knows
+                that messages wait which came in time.
+        """
         self._tick(now_ns)
         due = []
         while self._pending:
             pending = self._pending[0]
             settled = all(self._settled(sensor, pending, now_ns)
                           for sensor in range(len(self._offsets)))
-            timed_out = now_ns >= pending.sample.arrival_ns + self.settings.deadline_ns
+            timed_out = expire and now_ns >= pending.sample.arrival_ns + self.settings.deadline_ns
             if not settled and not timed_out:
                 break
             self._pending.popleft()
             due.append(self._build(pending, now_ns, not settled))
         return due
+
+    def flush(self, now_ns: int) -> list[SampleSet]:
+        """Give out what is pending as it is, oldest first: nothing will come to it any more."""
+        return [self._build(self._pending.popleft(), now_ns, True)
+                for _ in range(len(self._pending))]
 
     def next_due(self) -> int | None:
         """When the oldest pending set goes out at the latest [ns]; None when none is pending."""

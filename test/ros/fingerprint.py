@@ -18,9 +18,17 @@ from aqr_perception.types import CLASS_NAMES, Controls, Detections, SensorFrame
 
 
 @dataclass(frozen=True)
+class FingerprintTimes:
+    inference: float
+
+
+@dataclass(frozen=True)
 class FingerprintResult:
     detections: Detections
+    times: FingerprintTimes
     note: str = ""
+    aqr: None = None
+    used: tuple[bool, ...] = ()
 
 
 class FingerprintPipeline:
@@ -31,6 +39,9 @@ class FingerprintPipeline:
 
     def check(self, controls: Controls) -> None:
         """Nothing is beyond it."""
+
+    def facts(self) -> dict[str, str]:
+        return {"device": "none"}
 
     def __call__(self, frame: SensorFrame, controls: Controls) -> FingerprintResult:
         time.sleep(self.delay_s)
@@ -57,4 +68,4 @@ class FingerprintPipeline:
         return FingerprintResult(Detections(
             frame.stamp_ns, frame.frame_id, boxes,
             np.linspace(0.9, 0.5, count + 1, dtype=np.float32),
-            np.arange(count + 1) % len(CLASS_NAMES)))
+            np.arange(count + 1) % len(CLASS_NAMES)), FingerprintTimes(self.delay_s * 1e3))

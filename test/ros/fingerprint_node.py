@@ -17,6 +17,7 @@ from aqr_perception.ros import node, topics
 
 
 def load(config):
+    print("loading", flush=True)
     time.sleep(float(os.environ.get("FINGERPRINT_LOAD_S", "0")))
     return FingerprintPipeline(float(os.environ.get("FINGERPRINT_DELAY_S", "0")))
 

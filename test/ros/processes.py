@@ -36,7 +36,9 @@ class Process:
         return self
 
     def __exit__(self, *error: object) -> None:
-        """A test that failed leaves nothing running that the next one would hear."""
+        """A test that failed leaves nothing running that the next one would hear; it shows why."""
+        if error[0] is not None:
+            print(self.output)
         if self._process.poll() is None:
             self.kill()
 

@@ -42,6 +42,10 @@ def sensors_of(message):
     return len(message.detections) - 1
 
 
+def run_of(node):
+    return node._loop.health().run
+
+
 def state_of(node):
     return node._state_machine.current_state[1]
 
@@ -96,12 +100,12 @@ def test_a_bad_frame_is_dropped_and_counted_and_never_an_empty_array(running, ba
         for index in range(1, 20):
             rig.send(index, **bad)
             time.sleep(0.05)
-    wait_until(lambda: node._loop.dropped >= 1, "the bad frame's drop")
+    wait_until(lambda: run_of(node).dropped >= 1, "the bad frame's drop")
     stamp_ns = rig.send(30)
     (message,) = rig.wait_results(1)
     assert stamp_to_ns(message.header.stamp) == stamp_ns
     assert sensors_of(message) == 3
-    assert node._loop.processed == 1
+    assert run_of(node).results.received == 1
 
 
 def test_images_of_another_size_than_their_calibration_are_left_out(running, capfd):
@@ -125,7 +129,7 @@ def test_a_frame_in_which_nothing_can_be_seen_is_not_an_empty_array(context):
     context.spin()
     rig.wait_matched()
     rig.send(0)
-    wait_until(lambda: node._loop.dropped == 1, "the drop")
+    wait_until(lambda: run_of(node).dropped == 1, "the drop")
     stamp_ns = rig.send(1)
     assert stamp_to_ns(rig.wait_results(1)[0].header.stamp) == stamp_ns
 
@@ -173,9 +177,9 @@ def test_the_newest_is_processed_and_the_rest_is_counted(context):
                "the newest set")
     stamps = [stamp_to_ns(message.header.stamp) for message in rig.results]
     assert stamps == sorted(set(stamps))
-    assert node._loop.processed == len(stamps) < sets
-    assert node._loop.processed + node._loop.passed_over == sets
-    assert node._loop.dropped == 0
+    assert run_of(node).results.received == len(stamps) < sets
+    assert run_of(node).results.received + node._loop.health().passed_over == sets
+    assert run_of(node).dropped == 0
 
 
 def test_a_fault_of_the_pipeline_drops_the_frame_and_not_the_node(context, capfd):
@@ -192,7 +196,7 @@ def test_a_fault_of_the_pipeline_drops_the_frame_and_not_the_node(context, capfd
     context.spin()
     rig.wait_matched()
     rig.send(0)
-    wait_until(lambda: node._loop.dropped == 1, "the drop")
+    wait_until(lambda: run_of(node).dropped == 1, "the drop")
     rig.send(1)
     assert len(rig.wait_results(1)) == 1
     assert "device ran out of memory" in capfd.readouterr().err
@@ -291,3 +295,13 @@ def test_a_recording_that_starts_again_is_followed(running):
     stamps = [stamp_to_ns(message.header.stamp) for message in rig.results]
     assert stamps[:3] == stamps[3:]
 
+
+
+def test_a_recording_of_a_single_frame_in_a_loop_gives_a_result_each_time(running):
+    node, rig = running
+    for _ in range(8):
+        rig.send(0)
+        time.sleep(0.1)
+    wait_until(lambda: len(rig.results) + node._loop.health().passed_over >= 7, "the results")
+    assert {sensors_of(message) for message in rig.results} == {3}
+    assert node._loop.health().restarts >= 6

@@ -68,7 +68,7 @@ def listen(node, rig, message_type, name, sets=range(FIRST)):
     rig.node.create_subscription(message_type, f"/detector/output/{name}", heard.append, 10)
     for index in sets:
         rig.send(index)
-        wait_until(lambda: node._loop.processed > index, "the set's end")  # noqa: B023 - done here
+        wait_until(lambda: node._loop.health().run.results.received > index, "the set's end")  # noqa: B023 - done here
         time.sleep(0.2)
         if heard and rig.results and heard[-1].header == rig.results[-1].header:
             heard.clear()
@@ -163,8 +163,8 @@ def test_a_frame_that_tf_does_not_know_the_output_frame_for_is_dropped_with_the_
         context, capfd):
     node, rig = start(context, FingerprintPipeline(), output_frame="map", tf__timeout=0.05)
     rig.send(0)
-    wait_until(lambda: node._loop.dropped == 1, "the drop")
-    assert node._loop.processed == 0
+    wait_until(lambda: node._loop.health().run.dropped == 1, "the drop")
+    assert node._loop.health().run.results.received == 0
     assert "output_frame: tf does not know 'map' from 'lidar'" in capfd.readouterr().err
 
 

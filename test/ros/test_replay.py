@@ -22,6 +22,8 @@ from aqr_perception.types import Controls
 DGP_CAMERAS = ("CAMERA_01", "CAMERA_05", "CAMERA_06", "CAMERA_07", "CAMERA_08", "CAMERA_09")
 SLOWLY = "0.15"
 """So that on a busy machine, too, no frame is passed over for the next one."""
+PATIENTLY = ("--param", "sync.deadline:=1.0")
+"""So that there, too, images that are late on their way are waited for."""
 NODE = str(__file__).replace("test_replay.py", "fingerprint_node.py")
 DETECTIONS = "/detector/output/detections"
 
@@ -30,7 +32,7 @@ DETECTIONS = "/detector/output/detections"
 def detector(listener, *arguments):
     """A node in a process of its own that the listener hears: what it says first is not lost."""
     before = listener.count_publishers(DETECTIONS)
-    with Process(NODE, *arguments) as process:
+    with Process(NODE, *PATIENTLY, *arguments) as process:
         process.wait_for("active")
         wait_until(lambda: listener.count_publishers(DETECTIONS) > before, "the node's publisher")
         time.sleep(1.0)  # the graph is known a little before the two ends are joined
@@ -166,10 +168,7 @@ def test_the_node_ends_cleanly(drive, number, moment):
                  "FINGERPRINT_DELAY_S": "0.5" if moment == "in the middle of a frame" else "0"}
     node = Process(NODE, "--param", "tf.timeout:=5.0", **variables)
     player = None
-    if moment == "while loading":
-        time.sleep(2.0)
-    else:
-        node.wait_for("active")
+    node.wait_for("loading" if moment == "while loading" else "active")
     if "frame" in moment or "tf" in moment:
         topics = ["--topics", "/LIDAR_TOP/points"]
         for index in range(1, 7):

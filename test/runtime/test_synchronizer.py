@@ -210,3 +210,12 @@ def test_sensors_that_come_back_together_make_one_set():
     (back,) = [s for s in sets if s.stamp_ns == 20 * PERIOD]
     assert back.anchor == 0
     assert back.states == (SampleState.FRESH,) * 7
+
+
+def test_what_waits_at_the_end_of_a_round_goes_out_as_it_is():
+    synchronizer = make()
+    assert run(synchronizer, stream(1, sensors=[0, 1])) == []
+    (last,) = synchronizer.flush(10 * MILLISECOND)
+    assert [state.value for state in last.states] == ["fresh"] * 2 + ["absent"] * 5
+    assert synchronizer.flush(10 * MILLISECOND) == []
+    assert synchronizer.next_due() is None
