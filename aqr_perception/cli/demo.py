@@ -9,16 +9,12 @@ it.
 from __future__ import annotations
 
 import argparse
-import os
-import random
-import signal
-import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from aqr_perception.cli.processes import last_line, process, use_own_domain
 
 if TYPE_CHECKING:
     from aqr_perception.cli.demo_report import Heard
@@ -92,9 +88,7 @@ def _simulate(out: Path, frames: int) -> Path:
 
 def _through_dds(args: argparse.Namespace, source: Path, frames: int) -> Heard:
     """Start node and player; listen until as many messages came as frames went out, or none."""
-    # A domain of its own, on this machine only: the demo neither hears nor disturbs anybody.
-    os.environ["ROS_DOMAIN_ID"] = str(random.SystemRandom().randrange(1, 100))
-    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    use_own_domain()
     config = [] if args.config is None else ["--config", str(args.config)]
     weights = [] if args.weights is None else ["--weights", str(args.weights)]
 
@@ -108,17 +102,17 @@ def _through_dds(args: argparse.Namespace, source: Path, frames: int) -> Heard:
     try:
         with Recorder(f"{OUTPUT}/detections", f"{OUTPUT}/velocities",
                       points_topic()) as recorder, \
-                _process("node", args.out, *config, *weights, "--param",
-                         "score_threshold:=0.02") as node:
+                process("node", args.out, *config, *weights, "--param",
+                        "score_threshold:=0.02") as node:
             if not recorder.wait_for_detector(START_SECONDS, lambda: node.poll() is not None):
-                raise ValueError(f"the node did not come up: {_last_line(args.out, 'node')}")
-            with _process("play", args.out, str(source), "--rate", str(args.rate),
-                          "--wait-for-subscribers", str(START_SECONDS)) as player:
+                raise ValueError(f"the node did not come up: {last_line(args.out, 'node')}")
+            with process("play", args.out, str(source), "--rate", str(args.rate),
+                         "--wait-for-subscribers", str(START_SECONDS)) as player:
                 while player.poll() is None and node.poll() is None:
                     recorder.spin(0.2)
             if player.returncode or node.poll() is not None:
                 name = "play" if player.returncode else "node"
-                raise ValueError(f"{name} ended early: {_last_line(args.out, name)}")
+                raise ValueError(f"{name} ended early: {last_line(args.out, name)}")
             waited = 0.0
             while recorder.complete < frames and waited < SILENCE_SECONDS:
                 before = recorder.complete
@@ -128,30 +122,6 @@ def _through_dds(args: argparse.Namespace, source: Path, frames: int) -> Heard:
             return Heard(recorder.received(), recorder.stages)
     finally:
         rclpy.try_shutdown()
-
-
-def _last_line(out: Path, command: str) -> str:
-    """The last thing that a process said."""
-    lines = (out / f"{command}.log").read_text(errors="replace").strip().splitlines()
-    return lines[-1] if lines else "nothing was said"
-
-
-@contextmanager
-def _process(command: str, out: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A command of this package in a process of its own; ended by SIGINT, as from a keyboard."""
-    with (out / f"{command}.log").open("wb") as log:
-        process = subprocess.Popen([sys.executable, "-m", "aqr_perception", command, *arguments],
-                                   stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
-        try:
-            yield process
-        finally:
-            if process.poll() is None:
-                process.send_signal(signal.SIGINT)
-            try:
-                process.wait(timeout=15)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
 
 
 def _report(args: argparse.Namespace, folders: list[Path], heard: Heard) -> None:

@@ -21,6 +21,7 @@ COMMANDS = {
     "play": "publish recorded frames or a bag over ROS 2 at their own pace",
     "to-bag": "turn recorded frames into a rosbag2 bag",
     "check-transport": "measure how many complete sets of images and clouds arrive over DDS",
+    "check-vehicle": "kill and revive sensors while the node runs; measure what it does meanwhile",
     "import-checkpoint": "turn a published CMT checkpoint into a file of this package",
     "benchmark": "measure speed, memory and cost of AQR, beside the floor the device sets",
     "simulate": "render a simulated drive",

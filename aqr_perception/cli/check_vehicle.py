@@ -1,0 +1,117 @@
+"""Kill and revive the sensors of a vehicle while the node runs; measure what it does meanwhile.
+
+Three processes over DDS: one streams six images with camera_info, a cloud and tf, the node detects,
+this one listens. Each sensor dies and comes back, then pairs of them. Prints for each kill the
+longest time without output, how soon the node says who is missing, and how soon it says that they
+are back; then what became of the sets, and the node's time beside the network. The status is 1
+where a bound is broken.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from aqr_perception.cli.processes import last_line, process, use_own_domain
+
+if TYPE_CHECKING:
+    from aqr_perception.recordings.rig import Rig
+    from aqr_perception.runtime.kill_check import Sensors, VehicleRun
+    from aqr_perception.types import SensorFrame
+
+START_S = 90.0
+QUICK: tuple[Sensors, ...] = (frozenset({0}), frozenset({1}), frozenset({4}), frozenset({0, 1}),
+                              frozenset({2, 5}))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("--rate", type=float, default=5.0, help="sets a second (default: 5)")
+    parser.add_argument("--pairs", type=int, metavar="N",
+                        help="pairs of sensors to kill, drawn at random (default: all)")
+    parser.add_argument("--quick", action="store_true",
+                        help="three sensors and two pairs only, in half a minute")
+    parser.add_argument("--frame", type=Path, metavar="FOLDER",
+                        help="frame directory that the sensors see (default: flat ground, grey "
+                             "1600×900 images)")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="ROS parameter file of the rig")
+    parser.add_argument("--weights", type=Path, metavar="FILE", help="other weights")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to a file too")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure and print.
+
+    Returns:
+        0 when all bounds hold, else 1.
+
+    Raises:
+        ValueError: An argument or the frame does not fit, or the node does not come up.
+        OSError: A file cannot be read or written.
+    """
+    from aqr_perception.recordings.rig import Rig, load_rig
+    from aqr_perception.runtime.kill_check import choose_kills
+    from aqr_perception.runtime.vehicle_report import broken, lines, report_of
+
+    if not 1 <= args.rate <= 20:
+        raise ValueError(f"--rate is {args.rate:g}; expected 1 to 20 Hz")
+    rig = load_rig(args.config) if args.config else Rig()
+    sensors = 1 + len(rig.camera_names)
+    kills = choose_kills(sensors, args.pairs)
+    if args.quick:
+        kills = [killed for killed in QUICK if max(killed) < sensors]
+    frame = _frame(args.frame, rig)
+    found = _over_dds(args, rig, frame, kills)
+    report = report_of(found, rig.camera_names, args.rate)
+    print("\n".join(lines(report)))
+    failures = broken(report)
+    for failure in failures:
+        print(f"BROKEN: {failure}")
+    if args.json:
+        args.json.write_text(json.dumps({**asdict(report), "broken": failures}, indent=2) + "\n")
+    return 1 if failures else 0
+
+
+def _frame(folder: Path | None, rig: Rig) -> SensorFrame:
+    """What the sensors see."""
+    if folder is None:
+        from aqr_perception.ros.rehearsal import rehearsal_frame
+        return rehearsal_frame(rig.camera_names, rig.mounting)
+    from aqr_perception.recordings.frame_directory import read_frame
+    return read_frame(folder, rig)
+
+
+def _over_dds(args: argparse.Namespace, rig: Rig, frame: SensorFrame, kills: list[Sensors]
+              ) -> VehicleRun:
+    """Start node and sensors, and kill."""
+    use_own_domain()
+    config = [] if args.config is None else ["--config", str(args.config)]
+    weights = [] if args.weights is None else ["--weights", str(args.weights)]
+
+    import rclpy
+
+    from aqr_perception.ros.sensor_stream import SensorStream
+    from aqr_perception.ros.vehicle_check import Listener, run_kills
+
+    rclpy.init(args=[])
+    listener = Listener()
+    stream = SensorStream(frame, rig.intensity_max or 255.0, args.rate, START_S)
+    try:
+        with tempfile.TemporaryDirectory() as folder, \
+                process("node", Path(folder), *config, *weights, "--param",
+                        "image_transport:=raw") as node:
+            if not listener.spin_until(lambda: node.poll() is not None or stream.ready(), START_S):
+                raise ValueError(f"the node did not subscribe to all topics within {START_S:g} s")
+            try:
+                return run_kills(listener, stream, rig.camera_names, kills)
+            except ValueError as error:
+                raise ValueError(f"{error}; the node's last word: "
+                                 f"{last_line(Path(folder), 'node')}") from None
+    finally:
+        stream.close()
+        listener.close()
+        rclpy.try_shutdown()

@@ -1,0 +1,154 @@
+"""Sensors die and come back while a detector listens; what it says meanwhile is written down."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.parameter_client import AsyncParameterClient
+from rclpy.qos import QoSProfile
+from std_msgs.msg import String
+from vision_msgs.msg import Detection3DArray
+
+from aqr_perception.ros.conversions import stamp_to_ns
+from aqr_perception.ros.outputs import LATCHED_QOS
+from aqr_perception.ros.recorder import DIAGNOSTICS, stage_times
+from aqr_perception.ros.sensor_stream import SensorStream
+from aqr_perception.runtime.kill_check import Heard, Sensors, VehicleRun, living_in
+
+DETECTOR = "detector"
+POLL_S = 0.05
+STEADY_S = 3.0
+"""Without a fault, before the first kill [s]."""
+DEAD_S, ALIVE_S = 1.5, 1.2
+"""Shortest time that a sensor is dead, and that all are alive after it [s]."""
+PATIENCE_S = 10.0
+"""Longest wait for the detector to say what is true [s]."""
+SETTINGS = ("sync.deadline", "sync.silent")
+"""Parameters of the detector that bounds follow from [s]."""
+
+
+class Listener:
+    """Hears the detector's results, who took part in them, and its diagnostics."""
+
+    def __init__(self) -> None:
+        self._node: Node = rclpy.create_node("aqr_check_vehicle", use_global_arguments=False)
+        self._executor = SingleThreadedExecutor()
+        self._executor.add_node(self._node)
+        self.outputs: list[tuple[int, int]] = []
+        self.modes: list[tuple[int, str]] = []
+        self.diagnostics: list[DiagnosticArray] = []
+        output = f"/{DETECTOR}/output"
+        self._node.create_subscription(
+            Detection3DArray, f"{output}/detections", self._take, QoSProfile(depth=50))
+        self._node.create_subscription(String, f"{output}/mode", self._take_mode, LATCHED_QOS)
+        self._node.create_subscription(
+            DiagnosticArray, DIAGNOSTICS, self.diagnostics.append, 10)
+
+    def close(self) -> None:
+        """Take it off the graph."""
+        self._executor.shutdown()
+        self._node.destroy_node()
+
+    def spin_until(self, condition: Callable[[], bool], limit_s: float, least_s: float = 0.0
+                   ) -> bool:
+        """Listen until something is so.
+
+        Args:
+            condition: Asked now and then.
+            limit_s: Longest time [s].
+            least_s: Shortest time [s].
+
+        Returns:
+            Whether it was so at the end.
+        """
+        start_s = time.monotonic()
+        while (passed_s := time.monotonic() - start_s) < limit_s:
+            if passed_s >= least_s and condition():
+                return True
+            self._executor.spin_once(timeout_sec=POLL_S)
+        return condition()
+
+    def settings(self) -> list[float]:
+        """Ask the detector for the values of `SETTINGS`.
+
+        Raises:
+            ValueError: It does not answer.
+        """
+        answer: Any = AsyncParameterClient(self._node, DETECTOR).get_parameters(list(SETTINGS))
+        if not self.spin_until(answer.done, PATIENCE_S):
+            raise ValueError(f"the detector does not tell its parameters within {PATIENCE_S:g} s")
+        return [value.double_value for value in answer.result().values]
+
+    def hear_newest_diagnostics(self) -> DiagnosticArray:
+        """Wait for diagnostics that know of all that was heard so far.
+
+        Raises:
+            ValueError: None come.
+        """
+        self.diagnostics.clear()  # one may be on its way that was made before: wait for two
+        if not self.spin_until(lambda: len(self.diagnostics) > 1, PATIENCE_S):
+            raise ValueError(f"the detector sends no diagnostics within {PATIENCE_S:g} s")
+        return self.diagnostics[-1]
+
+    def _take(self, message: Detection3DArray) -> None:
+        self.outputs.append((stamp_to_ns(message.header.stamp), time.monotonic_ns()))
+
+    def _take_mode(self, message: String) -> None:
+        self.modes.append((time.monotonic_ns(), message.data))
+
+
+def run_kills(listener: Listener, stream: SensorStream, cameras: Sequence[str],
+              kills: Sequence[Sensors]) -> VehicleRun:
+    """Let sensors die and come back, one kill after the other.
+
+    Args:
+        listener: Hears the detector.
+        stream: Is ready, and sends nothing yet.
+        cameras: (V,) their names.
+        kills: Which die together.
+
+    Raises:
+        ValueError: Nothing comes of the sensors while all are well.
+    """
+    whole = frozenset(range(1 + len(cameras)))
+
+    def says(alive: Sensors) -> Callable[[], bool]:
+        return lambda: bool(listener.modes) and living_in(listener.modes[-1][1], cameras) == alive
+
+    settings = listener.settings()
+    stream.let_live(whole)
+    if not listener.spin_until(says(whole), PATIENCE_S):
+        words = listener.modes[-1][1] if listener.modes else "nothing"
+        raise ValueError(f"with all sensors alive, the detector says '{words}'")
+    stream.let_live(frozenset())
+    before = listener.hear_newest_diagnostics()
+    listener.outputs.clear()
+    begun_ns = time.monotonic_ns()
+    stream.let_live(whole)
+    listener.spin_until(says(whole), PATIENCE_S, STEADY_S)
+    for killed in kills:
+        stream.let_live(whole - killed)
+        listener.spin_until(says(whole - killed), PATIENCE_S, DEAD_S)
+        stream.let_live(whole)
+        listener.spin_until(says(whole), PATIENCE_S, ALIVE_S)
+    sent = [item for item in stream.finish() if item.sent_ns > begun_ns]
+    listener.spin_until(lambda: bool(listener.outputs) and (
+        listener.outputs[-1][0] == sent[-1].stamp_ns), PATIENCE_S)
+    after = listener.hear_newest_diagnostics()
+    heard = Heard(listener.outputs, [mode for mode in listener.modes if mode[0] > begun_ns])
+    passed_over, dropped = (_count(after, name) - _count(before, name)
+                            for name in ("passed_over", "dropped"))
+    return VehicleRun(sent, heard, passed_over, dropped, stage_times(after), *settings)
+
+
+def _count(message: DiagnosticArray, name: str) -> int:
+    """A number that the detector says of its output."""
+    values: dict[str, Any] = {value.key: value.value for status in message.status
+                              if status.name.endswith(": output") for value in status.values}
+    return int(values.get(name, 0))
