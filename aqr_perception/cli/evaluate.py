@@ -52,8 +52,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="of the faults, 1 is the mildest (default: 1 2 3)")
     parser.add_argument("--frames", type=int, metavar="N", help="only the first N frames")
     parser.add_argument("--every", type=int, default=1, metavar="K",
-                        help="only every K-th frame, as if the drive had been recorded at a lower "
-                             "rate; faults that show old data still know the frames between")
+                        help="only the K-th, 2K-th ... frame, as if drives had been recorded at a "
+                             "lower rate; faults that show old data know the frames between")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
 
 
@@ -129,7 +129,9 @@ def _rig(args: argparse.Namespace) -> Rig:
 
 def _require(frames: list[EvaluationFrame], args: argparse.Namespace) -> None:
     if not frames:
-        raise ValueError(f"{args.source}: holds no frame with ground truth; expected some")
+        expected = "one" if args.every == 1 else f"{args.every}, for --every {args.every}"
+        raise ValueError(f"{args.source}: holds too few frames with ground truth; expected at "
+                         f"least {expected}")
 
 
 def _from_results(args: argparse.Namespace) -> Iterator[EvaluationFrame]:

@@ -96,7 +96,7 @@ def detect(args: argparse.Namespace, rig: Rig, see: Callable[[SensorFrame], Sens
         settings, controls, see)
     found: dict[Setting, list[tuple[Detections, Annotations]]] = defaultdict(list)
     milliseconds: list[float] = []
-    total = _least(source.frames and -(-source.frames // args.every), args.frames)
+    total = _least(source.frames and source.frames // args.every, args.frames)
     with tqdm(total=total and total * len(settings), unit="frame", disable=None) as bar:
         for frame, truth, number in _chosen(source, runs, args.every, args.frames):
             for setting, result in runs(frame, truth, number):
@@ -119,18 +119,22 @@ def _pipeline(args: argparse.Namespace, rig: Rig) -> tuple[DetectionPipeline, Co
 
 def _chosen(source: Source, runs: FaultRuns[FrameResult], every: int, most: int | None
             ) -> Iterator[tuple[SensorFrame, Annotations, int]]:
-    """Every so many frames with their numbers; the others are passed by."""
+    """Every so many frames with their numbers; the others are passed by.
+
+    It is the last of each group: in drives of ten frames, each first one would never have a past,
+    and faults that show it no effect.
+    """
     number = taken = 0
     for drive in source.drives:
         runs.start_drive()
         for frame, truth in drive:
             if taken == most:
                 return
-            if number % every:
-                runs.pass_by(frame)
-            else:
+            if number % every == every - 1:
                 yield frame, truth, number
                 taken += 1
+            else:
+                runs.pass_by(frame)
             number += 1
 
 

@@ -78,13 +78,24 @@ def test_a_sensor_that_is_left_out_cannot_fail(folder, tmp_path):
 def test_a_stride_and_a_limit(folder, tmp_path):
     assert figures(folder, tmp_path, "drives", "--every", 2)["frames"] == 3
     assert figures(folder, tmp_path, "drives", "--every", 2, "--frames", 1)["frames"] == 1
+    assert figures(folder, tmp_path, "drives", "--every", 3)["frames"] == 2
     assert figures(folder, tmp_path, "frames", "--frames", 9)["frames"] == 3
+
+
+def test_the_last_frame_of_each_group_is_looked_at(folder, tmp_path):
+    """The first of a drive has no past that a fault could show."""
+    found = figures(folder, tmp_path, "drives", "--every", 3)["set"]
+    expected = [(2 * len(truth), 2 * int((truth.labels == 0).sum()))
+                for _, truth in (at(k) for k in range(3))]
+    assert (found["boxes"], found["by_class"]["car"]["boxes"]) == expected[2]
+    assert expected[2] not in expected[:2]
 
 
 @pytest.mark.parametrize(("arguments", "words"), [
     (["--faults", "frog"], "fault is 'frog'"),
     (["--faults", "fog", "--severities", 0], "severity is 0; expected some of 1, 2, 3"),
     (["--every", 0], "--every is 0; expected 1 or more"),
+    (["--every", 7], "too few frames with ground truth; expected at least 7, for --every 7"),
     (["--frames", 0], "--frames is 0; expected 1 or more"),
     (["--results", "x.json", "--faults"], "none with --results"),
     (["--json", "/nowhere/at/all.json"], "/nowhere/at: no such folder to write to")])
