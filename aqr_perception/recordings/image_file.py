@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 MOST_PIXELS = 100_000_000
 """Above any camera on a car, below what would fill the memory."""
+_PIXELS_PER_BYTE = {"JPEG": 1024, "PNG": 8400}
+"""More do not fit: a JPEG spends a bit or more on each 8×8 block (two of slack here), deflate packs
+1032 bytes into one, and a PNG's pixel takes a bit or more."""
 _HEAD = 1 << 20
 """Bytes in which a JPEG's size stands; metadata (EXIF, colour profiles) comes before it."""
 _TAIL = 4096
@@ -42,6 +45,9 @@ def decode_image(data: bytes) -> NDArray[np.uint8]:
     kind, width, height = image_size(data)
     if not 0 < width * height <= MOST_PIXELS:
         raise ValueError(f"is {width}×{height}; expected 1 to {MOST_PIXELS} pixels")
+    if width * height > _PIXELS_PER_BYTE[kind] * len(data):
+        raise ValueError(f"says {width}×{height} and holds {len(data)} bytes, too few for a {kind} "
+                         "of this size: it is damaged or cut off")
     if kind == "JPEG" and _JPEG_END not in data[-_TAIL:]:
         raise ValueError("has no end marker: the JPEG file is cut off")
     try:

@@ -63,7 +63,8 @@ def _pixels_from_image(message: Any) -> NDArray[np.uint8]:
     try:
         return np.asarray(bridge.imgmsg_to_cv2(native, desired_encoding="bgr8"), dtype=np.uint8)
     except bridge_errors as error:
-        raise ValueError(f"cv_bridge does not turn {message.encoding} into bgr8: {error}") from None
+        raise ValueError(f"cv_bridge does not turn {message.encoding} into bgr8: "
+                         f"{' '.join(str(error).split())}") from None
 
 
 def _encoding_layout(encoding: str) -> tuple[int, int]:

@@ -41,6 +41,27 @@ def test_padding_behind_the_end_is_allowed():
     assert decode_image(encoded(".jpg") + bytes(512)).shape == (30, 40, 3)
 
 
+@pytest.mark.parametrize(("kind", "parameters"), [
+    (".png", [cv2.IMWRITE_PNG_COMPRESSION, 9]), (".png", [cv2.IMWRITE_PNG_BILEVEL, 1]),
+    (".jpg", [cv2.IMWRITE_JPEG_QUALITY, 1]),
+    (".jpg", [cv2.IMWRITE_JPEG_PROGRESSIVE, 1, cv2.IMWRITE_JPEG_OPTIMIZE, 1])])
+def test_the_emptiest_picture_still_takes_the_bytes_that_are_asked_for(kind, parameters):
+    flat = np.zeros((3000, 4000), np.uint8)
+    ok, data = cv2.imencode(kind, flat, parameters)
+    assert ok
+    assert decode_image(data.tobytes()).shape == (3000, 4000, 3)
+
+
+@pytest.mark.parametrize("kind", [".jpg", ".png"])
+def test_a_size_that_its_bytes_cannot_hold_takes_no_memory(kind):
+    data = bytearray(encoded(kind))
+    place = data.find(b"\xff\xc0") + 5 if kind == ".jpg" else 16
+    size = struct.pack(">HH", 9000, 9000) if kind == ".jpg" else struct.pack(">II", 9000, 9000)
+    data[place:place + len(size)] = size
+    with pytest.raises(ValueError, match=r"says 9000×9000 and holds .* too few"):
+        decode_image(bytes(data))
+
+
 def huge_png():
     header = b"IHDR" + struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + bytes(100)
