@@ -26,6 +26,7 @@ from aqr_perception.types import CameraImage, SensorFrame
 SETTLE_S = 1.0
 """After the publishers were matched: the other side's time to match, too [s]."""
 END_S = 5.0
+POLL_S = 0.02
 SENSOR_QOS = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
 
 
@@ -132,7 +133,8 @@ def _stream(pipe: Connection, frame: SensorFrame, intensity_max: float, rate_hz:
             if time.monotonic() > deadline:
                 pipe.send(f"nobody subscribed to {', '.join(missing)} within {match_s:g} s")
                 return
-            time.sleep(0.02)
+            if pipe.poll(POLL_S):
+                pipe.recv()  # nothing is to be told yet: the other end is gone
         time.sleep(SETTLE_S)
         pipe.send([])
         pipe.send(_send_sets(pipe, sensors, 1.0 / rate_hz))

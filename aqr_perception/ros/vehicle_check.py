@@ -31,12 +31,24 @@ PATIENCE_S = 10.0
 """Longest wait for the detector to say what is true [s]."""
 SETTINGS = ("sync.deadline", "sync.silent")
 """Parameters of the detector that bounds follow from [s]."""
+COUNTS = (("synchronisation", "sets"), ("output", "passed_over"), ("output", "dropped"))
+"""Status and name of what the detector counts."""
 
 
 class Listener:
-    """Hears the detector's results, who took part in them, and its diagnostics."""
+    """Hears the detector's results, who took part in them, and its diagnostics.
 
-    def __init__(self) -> None:
+    Args:
+        is_running: Whether the detector's process runs; asked while listening.
+
+    Attributes:
+        outputs: Stamp and arrival of each result [ns].
+        modes: Arrival [ns] and words of each change of who takes part.
+        diagnostics: The detector's; the newest last.
+    """
+
+    def __init__(self, is_running: Callable[[], bool]) -> None:
+        self._is_running = is_running
         self._node: Node = rclpy.create_node("aqr_check_vehicle", use_global_arguments=False)
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self._node)
@@ -66,11 +78,16 @@ class Listener:
 
         Returns:
             Whether it was so at the end.
+
+        Raises:
+            ValueError: The detector's process has ended.
         """
         start_s = time.monotonic()
         while (passed_s := time.monotonic() - start_s) < limit_s:
             if passed_s >= least_s and condition():
                 return True
+            if not self._is_running():
+                raise ValueError("the node has ended")
             self._executor.spin_once(timeout_sec=POLL_S)
         return condition()
 
@@ -80,10 +97,17 @@ class Listener:
         Raises:
             ValueError: It does not answer.
         """
-        answer: Any = AsyncParameterClient(self._node, DETECTOR).get_parameters(list(SETTINGS))
-        if not self.spin_until(answer.done, PATIENCE_S):
+        client = AsyncParameterClient(self._node, DETECTOR)
+        answers: list[Any] = []
+
+        def answered() -> bool:
+            if not answers and client.services_are_ready():
+                answers.append(client.get_parameters(list(SETTINGS)))
+            return bool(answers) and answers[0].done()
+
+        if not self.spin_until(answered, PATIENCE_S):
             raise ValueError(f"the detector does not tell its parameters within {PATIENCE_S:g} s")
-        return [value.double_value for value in answer.result().values]
+        return [value.double_value for value in answers[0].result().values]
 
     def hear_newest_diagnostics(self) -> DiagnosticArray:
         """Wait for diagnostics that know of all that was heard so far.
@@ -114,7 +138,7 @@ def run_kills(listener: Listener, stream: SensorStream, cameras: Sequence[str],
         kills: Which die together.
 
     Raises:
-        ValueError: Nothing comes of the sensors while all are well.
+        ValueError: Nothing comes of the sensors while all are well, or the detector stops.
     """
     whole = frozenset(range(1 + len(cameras)))
 
@@ -138,17 +162,22 @@ def run_kills(listener: Listener, stream: SensorStream, cameras: Sequence[str],
         stream.let_live(whole)
         listener.spin_until(says(whole), PATIENCE_S, ALIVE_S)
     sent = [item for item in stream.finish() if item.sent_ns > begun_ns]
-    listener.spin_until(lambda: bool(listener.outputs) and (
-        listener.outputs[-1][0] == sent[-1].stamp_ns), PATIENCE_S)
+    listener.spin_until(
+        lambda: listener.outputs[-1:] != [] and listener.outputs[-1][0] == sent[-1].stamp_ns
+        and says(whole)(), PATIENCE_S)
+    heard = Heard(list(listener.outputs), [mode for mode in listener.modes if mode[0] > begun_ns],
+                  time.monotonic_ns())
     after = listener.hear_newest_diagnostics()
-    heard = Heard(listener.outputs, [mode for mode in listener.modes if mode[0] > begun_ns])
-    passed_over, dropped = (_count(after, name) - _count(before, name)
-                            for name in ("passed_over", "dropped"))
-    return VehicleRun(sent, heard, passed_over, dropped, stage_times(after), *settings)
+    made, passed_over, dropped = (
+        _count(after, part, name) - _count(before, part, name) for part, name in COUNTS)
+    stages = stage_times(after)
+    if not stages:
+        raise ValueError("the detector's diagnostics tell no latency: it is not active any more")
+    return VehicleRun(sent, heard, made, passed_over, dropped, stages, *settings)
 
 
-def _count(message: DiagnosticArray, name: str) -> int:
-    """A number that the detector says of its output."""
-    values: dict[str, Any] = {value.key: value.value for status in message.status
-                              if status.name.endswith(": output") for value in status.values}
+def _count(message: DiagnosticArray, part: str, name: str) -> int:
+    """A number that the detector says of a part of itself."""
+    values = {value.key: value.value for status in message.status
+              if status.name.endswith(f": {part}") for value in status.values}
     return int(values.get(name, 0))

@@ -42,10 +42,12 @@ class Heard:
     Attributes:
         outputs: Stamp and arrival of each result [ns].
         modes: Arrival [ns] and words of each change of those who take part.
+        end_ns: When it was last listened to [ns].
     """
 
     outputs: Sequence[tuple[int, int]]
     modes: Sequence[tuple[int, str]]
+    end_ns: int
 
 
 @dataclass(frozen=True)
@@ -55,8 +57,9 @@ class VehicleRun:
     Attributes:
         sent: The sets, in order; first and last with all sensors alive.
         heard: What came of them.
-        passed_over: Sets that the detector left for a newer one, by its own count.
-        dropped: Sets that it could make no detections of, by its own count.
+        made: Sets that the detector made of the messages, by its own count.
+        passed_over: Those that it left for a newer one, likewise.
+        dropped: Those that it could make no detections of, likewise.
         stages: Its latencies: median, 90th and 99th percentile [ms] by stage.
         deadline_s: Its longest wait for the other sensors [s].
         silent_s: Its time until a sensor counts as silent [s].
@@ -64,6 +67,7 @@ class VehicleRun:
 
     sent: Sequence[SentSet]
     heard: Heard
+    made: int
     passed_over: int
     dropped: int
     stages: Mapping[str, tuple[float, float, float]]
@@ -109,6 +113,7 @@ class KillResult:
         gap_s: Longest time without output, from the kill to the next one [s].
         mask_s: From the first set without them until the detector says so [s]; None: never.
         false_masks: How often it said afterwards that a dead one takes part.
+        short_masks: How often it said afterwards that a living one does not.
         recovery_s: From the first set with them until the detector says so [s]; None: never.
     """
 
@@ -116,6 +121,7 @@ class KillResult:
     gap_s: float
     mask_s: float | None = 0.0
     false_masks: int = 0
+    short_masks: int = 0
     recovery_s: float | None = 0.0
 
 
@@ -126,7 +132,7 @@ class SetCounts:
     Attributes:
         sent: All.
         processed: Those that a result came of.
-        held: Sent without a LiDAR while the detector still waited for it.
+        held: Sent without a LiDAR before the first result of the cameras alone, at most.
         in_order: Whether results came in the order of their stamps, each once.
         newest: Whether the last one that was sent was processed.
     """
@@ -187,7 +193,7 @@ def judge_kills(sent: Sequence[SentSet], heard: Heard, cameras: Sequence[str]) -
     """
     whole = frozenset(range(1 + len(cameras)))
     phases = [list(phase) for _, phase in itertools.groupby(sent, key=lambda item: item.alive)]
-    starts = [phase[0].sent_ns for phase in phases] + [sent[-1].sent_ns]
+    starts = [phase[0].sent_ns for phase in phases] + [heard.end_ns]
     arrivals = [arrival for _, arrival in heard.outputs]
     modes = [(arrival, living_in(words, cameras)) for arrival, words in heard.modes]
     results = [KillResult(frozenset(), _longest_gap(arrivals, starts[0], starts[1]))]
@@ -196,11 +202,13 @@ def judge_kills(sent: Sequence[SentSet], heard: Heard, cameras: Sequence[str]) -
         start, revived, end = starts[index:index + 3]
         right = _first(modes, alive, start, revived)
         back = _first(modes, whole, revived, end)
+        later = [present for arrival, present in modes
+                 if right is not None and right < arrival < revived]
         results.append(KillResult(
             whole - alive, _longest_gap(arrivals, start, end),
             None if right is None else (right - start) / SECOND,
-            0 if right is None else sum(
-                bool(present - alive) for arrival, present in modes if right < arrival < revived),
+            sum(bool(present - alive) for present in later),
+            sum(bool(alive - present) for present in later),
             None if back is None else (back - revived) / SECOND))
     return results
 

@@ -34,6 +34,7 @@ class KillRow:
         allowed_gap_s: See `GapRule.allowed_s`.
         mask_s: From the first set without them until the mode is right [s]; None: never.
         false_masks: How often the mode named a dead one afterwards.
+        short_masks: How often it left out a living one afterwards.
         recovery_s: From the first set with them until the mode is right [s]; None: never.
     """
 
@@ -42,6 +43,7 @@ class KillRow:
     allowed_gap_s: float
     mask_s: float | None
     false_masks: int
+    short_masks: int
     recovery_s: float | None
 
 
@@ -108,6 +110,7 @@ def report_of(run: VehicleRun, cameras: Sequence[str], rate_hz: float) -> Vehicl
     rule = GapRule(1 / rate_hz, run.deadline_s, run.silent_s, network[2] * 1e-3)
     kills = judge_kills(run.sent, run.heard, cameras)
     counts = count_sets(run.sent, run.heard)
+    held = min(counts.held, counts.sent - run.made)
     without_lidar = [kill.gap_s for kill in kills if LIDAR in kill.killed]
     back = [kill.recovery_s for kill in kills]
     return VehicleReport(
@@ -119,9 +122,8 @@ def report_of(run: VehicleRun, cameras: Sequence[str], rate_hz: float) -> Vehicl
         recovery_s=None if None in back else max(found for found in back if found is not None),
         masks_right=all(kill.mask_s is not None and not kill.false_masks for kill in kills),
         sets_sent=counts.sent, sets_processed=counts.processed, sets_passed_over=run.passed_over,
-        sets_dropped=run.dropped, sets_held=counts.held,
-        sets_lost=max(counts.sent - counts.processed - counts.held - run.passed_over
-                      - run.dropped, 0),
+        sets_dropped=run.dropped, sets_held=held,
+        sets_lost=counts.sent - counts.processed - held - run.passed_over - run.dropped,
         in_order=counts.in_order, newest_processed=counts.newest,
         node_overhead_ms_p50=sum(run.stages[stage][0] for stage in NODE_STAGES),
         network_ms_p50=network[0], network_ms_p99=network[2],
@@ -141,6 +143,8 @@ def broken(report: VehicleReport) -> list[str]:
             found.append(f"{name}: the mode never said so")
         if row.false_masks:
             found.append(f"{name}: the mode named a dead sensor {row.false_masks} times")
+        if row.short_masks:
+            found.append(f"{name}: the mode left out a living sensor {row.short_masks} times")
         if row.recovery_s is None:
             found.append(f"{name}: did not come back")
         elif row.recovery_s > RECOVERY_S:
@@ -149,10 +153,12 @@ def broken(report: VehicleReport) -> list[str]:
         found.append("results came out of order, or twice")
     if not report.newest_processed:
         found.append("the last set was not processed")
+    if report.sets_dropped:
+        found.append(f"sets dropped: {report.sets_dropped}")
     if report.sets_lost:
-        found.append(f"{report.sets_lost} sets were lost")
+        found.append(f"sets lost: {report.sets_lost}")
     if report.rate_hz <= FULL_RATE_HZ and report.sets_passed_over:
-        found.append(f"{report.sets_passed_over} sets were passed over at {report.rate_hz:g} Hz")
+        found.append(f"sets passed over at {report.rate_hz:g} Hz: {report.sets_passed_over}")
     return found
 
 
@@ -181,7 +187,8 @@ def lines(report: VehicleReport) -> list[str]:
 
 def _row(kill: KillResult, rule: GapRule, names: Sequence[str]) -> KillRow:
     return KillRow(tuple(names[sensor] for sensor in sorted(kill.killed)), kill.gap_s,
-                   rule.allowed_s(kill.killed), kill.mask_s, kill.false_masks, kill.recovery_s)
+                   rule.allowed_s(kill.killed), kill.mask_s, kill.false_masks, kill.short_masks,
+                   kill.recovery_s)
 
 
 def _name(row: KillRow) -> str:
