@@ -31,7 +31,8 @@ PATIENCE_S = 10.0
 """Longest wait for the detector to say what is true [s]."""
 SETTINGS = ("sync.deadline", "sync.silent")
 """Parameters of the detector that bounds follow from [s]."""
-COUNTS = (("synchronisation", "sets"), ("output", "passed_over"), ("output", "dropped"))
+MADE, PUBLISHED = ("synchronisation", "sets"), ("output", "published")
+PASSED_OVER, DROPPED = ("output", "passed_over"), ("output", "dropped")
 """Status and name of what the detector counts."""
 
 
@@ -109,15 +110,17 @@ class Listener:
             raise ValueError(f"the detector does not tell its parameters within {PATIENCE_S:g} s")
         return [value.double_value for value in answers[0].result().values]
 
-    def hear_newest_diagnostics(self) -> DiagnosticArray:
-        """Wait for diagnostics that know of all that was heard so far.
+    def hear_diagnostics_at_rest(self) -> DiagnosticArray:
+        """Wait for diagnostics that know what became of every set; nothing is sent meanwhile.
 
         Raises:
-            ValueError: None come.
+            ValueError: None come, or sets stay without an end.
         """
         self.diagnostics.clear()  # one may be on its way that was made before: wait for two
-        if not self.spin_until(lambda: len(self.diagnostics) > 1, PATIENCE_S):
-            raise ValueError(f"the detector sends no diagnostics within {PATIENCE_S:g} s")
+        if not self.spin_until(lambda: len(self.diagnostics) > 1
+                               and _is_at_rest(self.diagnostics[-1]), PATIENCE_S):
+            raise ValueError("the detector's diagnostics do not account for all of its sets within "
+                             f"{PATIENCE_S:g} s")
         return self.diagnostics[-1]
 
     def _take(self, message: Detection3DArray) -> None:
@@ -151,7 +154,7 @@ def run_kills(listener: Listener, stream: SensorStream, cameras: Sequence[str],
         words = listener.modes[-1][1] if listener.modes else "nothing"
         raise ValueError(f"with all sensors alive, the detector says '{words}'")
     stream.let_live(frozenset())
-    before = listener.hear_newest_diagnostics()
+    before = listener.hear_diagnostics_at_rest()
     listener.outputs.clear()
     begun_ns = time.monotonic_ns()
     stream.let_live(whole)
@@ -167,9 +170,9 @@ def run_kills(listener: Listener, stream: SensorStream, cameras: Sequence[str],
         and says(whole)(), PATIENCE_S)
     heard = Heard(list(listener.outputs), [mode for mode in listener.modes if mode[0] > begun_ns],
                   time.monotonic_ns())
-    after = listener.hear_newest_diagnostics()
-    made, passed_over, dropped = (
-        _count(after, part, name) - _count(before, part, name) for part, name in COUNTS)
+    after = listener.hear_diagnostics_at_rest()
+    made, passed_over, dropped = (_count(after, *names) - _count(before, *names)
+                                  for names in (MADE, PASSED_OVER, DROPPED))
     stages = stage_times(after)
     if not stages:
         raise ValueError("the detector's diagnostics tell no latency: it is not active any more")
@@ -181,3 +184,9 @@ def _count(message: DiagnosticArray, part: str, name: str) -> int:
     values = {value.key: value.value for status in message.status
               if status.name.endswith(f": {part}") for value in status.values}
     return int(values.get(name, 0))
+
+
+def _is_at_rest(message: DiagnosticArray) -> bool:
+    """Whether it is known what became of every set."""
+    return _count(message, *MADE) == sum(
+        _count(message, *names) for names in (PUBLISHED, PASSED_OVER, DROPPED))
