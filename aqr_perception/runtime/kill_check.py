@@ -224,9 +224,9 @@ def count_sets(sent: Sequence[SentSet], heard: Heard) -> SetCounts:
     known = set(stamps)
     held = 0
     for alive, phase in itertools.groupby(sent, key=lambda item: item.alive):
-        if LIDAR not in alive:
-            held += sum(1 for _ in itertools.takewhile(
-                lambda item: item.stamp_ns not in known, phase))
+        results = [item.stamp_ns in known for item in phase]
+        if LIDAR not in alive and any(results):
+            held += results.index(True)
     return SetCounts(len(sent), sum(item.stamp_ns in known for item in sent), held,
                      stamps == sorted(known), sent[-1].stamp_ns in known)
 

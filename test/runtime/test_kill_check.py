@@ -118,6 +118,7 @@ def test_the_count_of_sets():
     assert counts.in_order
     assert counts.newest
     assert not count_sets(sent, answered(sent, lacking={15})).newest
+    assert count_sets(sent, answered(sent, lacking=range(5, 11))).held == 0
 
 
 def test_results_out_of_order_or_twice():
