@@ -13,9 +13,9 @@ from pathlib import Path
 
 import torch
 from cmt_vectors import published_state
-from conftest import thin_cmt
 from rig import make_frame
 from safetensors.torch import save_file
+from thin_networks import thin_cmt
 
 from aqr_perception.model.config import DetectorConfig, ImageConfig
 from aqr_perception.model.detector import Detector

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from conftest import thin_cmt, thin_tiny
 from rig import make_frame
 from safetensors.torch import load_file, save_file
+from thin_networks import thin_cmt, thin_tiny
 
 from aqr_perception.model import checkpoint
 from aqr_perception.model.aqr.config import AqrConfig

@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 import torch
 from cmt_vectors import published_state
-from conftest import thin_cmt
 from rig import make_frame
+from thin_networks import thin_cmt
 
 from aqr_perception.cli.main import main
 from aqr_perception.model import checkpoint

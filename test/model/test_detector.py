@@ -8,8 +8,8 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
-from conftest import thin_cmt
 from rig import make_frame
+from thin_networks import thin_cmt
 
 from aqr_perception.model.box_coder import decode
 from aqr_perception.model.checkpoint import untrained

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from conftest import thin_tiny
 from rig import make_frame
+from thin_networks import thin_tiny
 
 from aqr_perception.model.checkpoint import untrained
 from aqr_perception.model.config import tiny

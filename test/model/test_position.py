@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from conftest import thin_cmt, thin_tiny
 from rig import camera, camera_from_lidar
+from thin_networks import thin_cmt, thin_tiny
 
 from aqr_perception.model.locality import (
     FourierPosition,
@@ -130,7 +130,7 @@ def test_the_bias_is_the_gaussian_of_distance():
     memory = Memory(tokens, tokens, torch.zeros(tokens.shape[1]).long(),
                     torch.ones(1, 5, dtype=torch.bool), (rows, columns), (0, 1, 2, 3), (4, 6))
     places = torch.tensor([[[3.0, 22.0, 0.0], [-30.0, 9.0, 1.0]]]).double()
-    columns_ = locality.columns(1, in_range(places), rig, locality.keys(memory, rig))
+    columns_, _ = locality(1, in_range(places), rig, locality.keys(memory, rig))
     bias = columns_.queries @ columns_.keys[:, None].transpose(-1, -2)
     cells = bev_cell_centers(rows, columns, tokens) * 108 - 54
     distance = (places[0, :, None, :2] - cells).norm(dim=-1)
@@ -143,3 +143,34 @@ def test_the_bias_is_the_gaussian_of_distance():
     for head, sigma in enumerate(locality.log_radians[1].exp().tolist()):
         torch.testing.assert_close(bias[0, head, :, 48:], -chord ** 2 / (2 * sigma ** 2),
                                    rtol=1e-6, atol=1e-6)
+
+
+def test_queries_are_told_how_far_off_their_heads_looked():
+    locality = Locality(CONFIG).double()
+    rows, columns, rig = 6, 8, cameras()
+    tokens = torch.zeros(1, rows * columns + 4 * 24, CONFIG.decoder.channels).double()
+    memory = Memory(tokens, tokens, torch.zeros(tokens.shape[1]).long(),
+                    torch.ones(1, 5, dtype=torch.bool), (rows, columns), (0, 1, 2, 3), (4, 6))
+    place = torch.tensor([[[3.0, 22.0, 0.0]]]).double()
+    keys = locality.keys(memory, rig)
+    _, reading = locality(1, in_range(place), rig, keys)
+    heads, told = CONFIG.decoder.heads, locality.told[1]
+    torch.nn.init.zeros_(told.weight)
+    torch.nn.init.zeros_(told.bias)
+    with torch.no_grad():
+        told.weight[:7 * heads, :7 * heads] = torch.eye(7 * heads)[:told.out_features]
+
+    def attended(token):  # all heads look at one token alone
+        seen = keys[:, token].expand(heads, -1)[None, :, None]
+        return reading.read(seen)[0, 0, :7]  # of the first head
+
+    cell = bev_cell_centers(rows, columns, tokens)[20] * 108 - 54
+    sigma = locality.log_meters[1, 0].exp()
+    torch.testing.assert_close(attended(20)[:3], torch.cat(
+        [(cell - place[0, 0, :2]) / sigma, torch.ones(1)]).double())
+    assert not attended(20)[3:].any()
+    seen = query_directions(CONFIG, in_range(place), rig)[0, 0]
+    toward = token_directions(CONFIG, rig, 4, 6).flatten(1, 2)[0, 30]
+    turn = (toward - seen) / locality.log_radians[1, 0].exp()
+    torch.testing.assert_close(attended(78)[3:], torch.cat([turn, torch.ones(1)]).double())
+    assert not attended(78)[:3].any()
