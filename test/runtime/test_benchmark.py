@@ -33,7 +33,7 @@ def thin_tiny():
                       sparse_channels=(8,), trunk_channels=(8, 16), neck_channels=16, max_tokens=0,
                       shared_kernel=1),
         decoder=replace(config.decoder, channels=32, layers=2, feedforward=32, queries=20,
-                        placed=8, head_channels=8))
+                        placed=8, placed_by_images=6, head_channels=8))
 
 
 def test_the_frame_is_of_the_size_it_claims():
