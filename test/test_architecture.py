@@ -15,7 +15,7 @@ LEVELS = {
     "geometry": 0, "types": 1,
     "model": 2, "recordings": 2, "simulation": 2, "evaluation": 2, "visualization": 2,
     "training": 3, "runtime": 3,
-    "ros": 4, "cli": 5, "__main__": 6,
+    "ros": 4, "experiment": 4, "cli": 5, "__main__": 6,
 }
 THIRD_PARTY = {"numpy", "cv2", "scipy", "torch", "yaml", "safetensors", "rosbags", "tqdm",
                "matplotlib", "tensorboard", "trimesh", "embreex", "spconv", "cumm"}

@@ -26,6 +26,7 @@ COMMANDS = {
     "benchmark": "measure speed, memory and cost of AQR, beside the floor the device sets",
     "simulate": "render a simulated drive",
     "train": "train a detector on simulated drives",
+    "experiment": "compare the baseline with every kind of AQR, clean and with failing sensors",
     "evaluate": "nuScenes metrics of a detector or of a results file",
     "model-card": "write the model card of a weights file from what 'evaluate' measured",
 }

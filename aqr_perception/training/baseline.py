@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from aqr_perception.model.aqr.config import AqrConfig
 from aqr_perception.model.detector import Detector
 
 
@@ -19,10 +20,18 @@ def with_mode(detector: Detector, mode: str) -> Detector:
     Raises:
         ValueError: There is no such mode.
     """
-    config = detector.config
-    if mode == config.aqr.mode:
-        return detector
-    made = Detector(replace(config, aqr=replace(config.aqr, mode=mode)))
+    aqr = detector.config.aqr
+    return detector if mode == aqr.mode else with_aqr(detector, replace(aqr, mode=mode))
+
+
+def with_aqr(detector: Detector, aqr: AqrConfig) -> Detector:
+    """The network with other adaptive query routing, untrained, and its other weights.
+
+    Args:
+        detector: Left as it is.
+        aqr: Mode and settings.
+    """
+    made = Detector(replace(detector.config, aqr=aqr))
     fresh = {f"decoder.router.{name}": value
              for name, value in made.decoder.router.state_dict().items()}
     kept = {name: value for name, value in detector.state_dict().items()

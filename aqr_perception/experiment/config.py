@@ -1,0 +1,248 @@
+"""What an experiment consists of: a YAML file of runs that differ in one thing each."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from aqr_perception.model.aqr.config import AqrConfig
+from aqr_perception.model.config import Config, from_dict
+from aqr_perception.runtime.fault_runs import Setting, settings_of
+from aqr_perception.training.fault_sampler import FaultSampling
+
+ORACLES = ("", "frame", "query", "token")
+LARGEST_FILE = 1 << 20
+"""Bytes of a YAML file; ours has a few thousand."""
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")
+
+
+@dataclass(frozen=True)
+class TrainingPart:
+    """How every run is fine-tuned.
+
+    Attributes:
+        steps: Most of them; a budget takes fewer.
+        batch_size: Frames a step.
+        learning_rate: At the start.
+        peak: Highest learning rate as a multiple of that.
+        rising: Share of the steps up to there.
+        denoising_groups: Most noisy copies of each object.
+        average: Decay of the moving average of the weights that is evaluated; 0: the last weights.
+        fault_share: Share of spoiled frames, where a run does not say otherwise.
+    """
+
+    steps: int = 1000
+    batch_size: int = 8
+    learning_rate: float = 1e-4
+    peak: float = 3.0
+    rising: float = 0.2
+    denoising_groups: int = 3
+    average: float = 0.99
+    fault_share: float = 0.5
+
+    def __post_init__(self) -> None:
+        _at_least_one(self, "training", ("steps", "batch_size"))
+        if not self.learning_rate > 0:
+            raise ValueError(f"training.learning_rate is {self.learning_rate}; expected above 0")
+
+
+@dataclass(frozen=True)
+class EvaluationPart:
+    """What every run is measured on.
+
+    Attributes:
+        clean_frames: Most frames without a fault.
+        frames: Most frames under each fault and severity; they are among the former.
+        faults: Names of faults, or ``multicorrupt`` for its ten; empty: all.
+        severities: Of 1 to 3.
+        smallest_difference: Differences of mAP or NDS below this are never called one, however
+            small their spread is.
+    """
+
+    clean_frames: int = 200
+    frames: int = 60
+    faults: tuple[str, ...] = ()
+    severities: tuple[int, ...] = (1, 2, 3)
+    smallest_difference: float = 0.005
+
+    def __post_init__(self) -> None:
+        _at_least_one(self, "evaluation", ("clean_frames", "frames"))
+        if self.frames > self.clean_frames:
+            raise ValueError(f"evaluation.frames is {self.frames}; expected at most clean_frames, "
+                             f"{self.clean_frames}")
+        settings_of(self.faults, self.severities)
+
+    @property
+    def fault_names(self) -> tuple[str, ...]:
+        """Each fault once."""
+        return tuple(dict.fromkeys(one.fault for one in settings_of(self.faults,
+                                                                    self.severities)))
+
+    def settings(self, fault: str) -> list[Setting]:
+        """One fault in every severity, mildest first."""
+        return settings_of((fault,), self.severities)
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """One method.
+
+    Attributes:
+        about: What it is, in a line.
+        against: Names of the runs that it differs from in one thing.
+        train: False measures the weights that all others start from.
+        fault_share: Share of spoiled frames in training; None: that of `TrainingPart`.
+        freeze_baseline: Train adaptive query routing alone.
+        oracle: The truth about faults stands in for the gate, in training and in evaluation: of
+            the ``frame``'s sensors, per ``query`` and sensor (at the places where queries start),
+            or per ``token``; empty: the gate decides.
+        aqr: Adaptive query routing.
+    """
+
+    about: str = ""
+    against: tuple[str, ...] = ()
+    train: bool = True
+    fault_share: float | None = None
+    freeze_baseline: bool = False
+    oracle: str = ""
+    aqr: AqrConfig = field(default_factory=lambda: AqrConfig(mode="off"))
+
+    def __post_init__(self) -> None:
+        if self.oracle not in ORACLES:
+            raise ValueError(f"oracle is '{self.oracle}'; expected "
+                             f"{', '.join(level for level in ORACLES if level)}, or none")
+        gate = self.aqr.gate
+        if self.oracle and not (self.aqr.mode == "gate" and gate.learned and gate.query
+                                and gate.token and gate.frame):
+            raise ValueError("oracle: stands in for a gate; expected aqr.mode gate with all its "
+                             "parts")
+        if self.freeze_baseline and self.aqr.mode == "off":
+            raise ValueError("freeze_baseline leaves nothing to train with aqr.mode off; expected "
+                             "another mode")
+        if self.fault_share is not None:
+            FaultSampling(self.fault_share)
+
+
+@dataclass(frozen=True)
+class ExperimentConfig:
+    """All of it.
+
+    Attributes:
+        runs: By name.
+        seeds: Each run is trained once with each; runs of one seed see the same batches.
+        training: How.
+        evaluation: On what.
+        start: The run that is not trained.
+        competitor: The run whose gain over ``start`` owes nothing to adaptive query routing; what
+            does not say ``against`` what it is held is held against this one.
+    """
+
+    runs: dict[str, RunConfig]
+    seeds: tuple[int, ...] = (0, 1, 2)
+    training: TrainingPart = field(default_factory=TrainingPart)
+    evaluation: EvaluationPart = field(default_factory=EvaluationPart)
+    start: str = "baseline"
+    competitor: str = "finetune_faults"
+
+    def __post_init__(self) -> None:
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
+            raise ValueError(f"seeds is {list(self.seeds)}; expected at least one, each once, from "
+                             "0 up")
+        for name in self.runs:
+            if not _NAME.fullmatch(name):
+                raise ValueError(f"runs: '{name}' names a folder; expected small letters, digits "
+                                 "and _")
+        for name in ("start", "competitor"):
+            if getattr(self, name) not in self.runs:
+                raise ValueError(f"{name} is '{getattr(self, name)}', which is no run; expected "
+                                 f"one of {', '.join(self.runs)}")
+        for name, run in self.runs.items():
+            strangers = sorted(set(run.against) - set(self.runs))
+            if strangers or name in run.against:
+                raise ValueError(f"runs.{name}.against names {', '.join(strangers) or name}; "
+                                 "expected other runs")
+
+    def against(self, name: str) -> tuple[str, ...]:
+        """What a run is held against."""
+        run = self.runs[name]
+        if run.against or name in (self.start, self.competitor):
+            return run.against
+        return (self.competitor,)
+
+    def seeds_of(self, name: str) -> tuple[int, ...]:
+        """Seeds that a run is done with: one where nothing is drawn."""
+        return self.seeds if self.runs[name].train else self.seeds[:1]
+
+    def jobs(self) -> list[tuple[str, int]]:
+        """Every run with every seed; all runs of a seed before the next seed."""
+        return [(name, seed) for seed in self.seeds for name in self.runs
+                if seed in self.seeds_of(name)]
+
+    def fault_share(self, name: str) -> float:
+        """Share of spoiled frames in a run's training."""
+        own = self.runs[name].fault_share
+        return self.training.fault_share if own is None else own
+
+
+def load_config(path: str | Path) -> ExperimentConfig:
+    """Read an experiment.
+
+    Raises:
+        OSError: There is no such file.
+        ValueError: It is no YAML, or a field is unknown or does not fit.
+    """
+    path = Path(path)
+    if path.stat().st_size > LARGEST_FILE:
+        raise ValueError(f"{path}: is {path.stat().st_size} bytes; expected at most {LARGEST_FILE}")
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: is not YAML: {error}") from None
+    return config_of(values, str(path))
+
+
+def config_of(values: Mapping[str, Any], where: str = "experiment") -> ExperimentConfig:
+    """An experiment from the content of a YAML file.
+
+    Args:
+        values: The file's mapping.
+        where: What to call it in an error.
+
+    Raises:
+        ValueError: A field is unknown or does not fit.
+    """
+    runs = values.get("runs") if isinstance(values, Mapping) else None
+    if not isinstance(runs, Mapping) or not runs:
+        raise ValueError(f"{where}: has no runs; expected a mapping of at least one by name")
+    for name, run in runs.items():  # once more below; here an error says which run it is of
+        _labelled(RunConfig, run, f"{where}: runs.{name}")
+    return _labelled(ExperimentConfig, values, where)
+
+
+def _labelled(kind: type[Config], values: Any, where: str) -> Config:
+    """`from_dict` whose errors all begin with where they are."""
+    try:
+        return from_dict(kind, values, where)
+    except ValueError as error:
+        message = str(error)
+        raise ValueError(message if message.startswith(where) else f"{where}: {message}") from None
+
+
+def _at_least_one(part: Any, where: str, names: Sequence[str]) -> None:
+    for name in names:
+        if getattr(part, name) < 1:
+            raise ValueError(f"{where}.{name} is {getattr(part, name)}; expected 1 or more")
+
+
+def fixed_settings(config: ExperimentConfig, name: str, steps: int) -> dict[str, Any]:
+    """What must be equal for the training of a run to go on, as JSON holds it."""
+    run = asdict(config.runs[name])
+    about = {key: value for key, value in run.items() if key not in ("about", "against")}
+    training = {**asdict(config.training), "steps": steps,
+                "fault_share": config.fault_share(name)}
+    return {"run": about, "training": training if config.runs[name].train else None}

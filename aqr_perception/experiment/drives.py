@@ -1,0 +1,71 @@
+"""Drives to train on and drives to measure on; none of them is both."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from aqr_perception.simulation.cache import DriveFolder
+
+TRAIN, HELD_OUT = "train", "held_out"
+
+
+@dataclass(frozen=True)
+class Drives:
+    """Both sets.
+
+    Attributes:
+        train: To learn from.
+        held_out: To measure on.
+    """
+
+    train: DriveFolder
+    held_out: DriveFolder
+
+    @staticmethod
+    def open(folder: Path) -> Drives:
+        """Open ``folder/train`` and ``folder/held_out``.
+
+        Raises:
+            OSError: One is not there.
+            ValueError: One holds no drive, or a drive is in both.
+        """
+        for name, make in ((TRAIN, "--drives 520 --frames 4"), (HELD_OUT, "--held-out")):
+            if not (folder / name).is_dir():
+                raise FileNotFoundError(2, f"no such folder; make it with 'simulate "
+                                        f"{folder / name} {make}'", str(folder / name))
+        drives = Drives(DriveFolder(folder / TRAIN), DriveFolder(folder / HELD_OUT))
+        both = _seeds(drives.train) & _seeds(drives.held_out)
+        if both:
+            raise ValueError(f"{folder}: the drive of seed {min(both)} is in {TRAIN} and in "
+                             f"{HELD_OUT}; expected no drive in both")
+        return drives
+
+
+def _seeds(drives: DriveFolder) -> set[int]:
+    return {int(drive.info["seed"]) for drive in drives.drives if "seed" in drive.info}
+
+
+def chosen_frames(lengths: Sequence[int], count: int) -> list[tuple[int, int]]:
+    """Which frames to look at: the last ones of each drive, as many of each as of the others.
+
+    The last ones have a past, which faults that show old data need; and fewer frames are a part of
+    more frames.
+
+    Args:
+        lengths: Of the drives.
+        count: How many; fewer where there are not so many.
+
+    Returns:
+        Number of the drive and of the frame in it, in order.
+    """
+    taken = [0] * len(lengths)
+    left = min(count, sum(lengths))
+    while left:
+        for drive, length in enumerate(lengths):
+            if left and taken[drive] < length:
+                taken[drive] += 1
+                left -= 1
+    return [(drive, frame) for drive, length in enumerate(lengths)
+            for frame in range(length - taken[drive], length)]

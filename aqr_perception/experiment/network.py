@@ -1,0 +1,42 @@
+"""The network that a run starts with, and how it is trained."""
+
+from __future__ import annotations
+
+import torch
+
+from aqr_perception.experiment.config import ExperimentConfig
+from aqr_perception.model.detector import Detector
+from aqr_perception.training.baseline import with_aqr
+from aqr_perception.training.engine import TrainingSettings
+from aqr_perception.training.fault_sampler import FaultSampling
+from aqr_perception.training.schedule import OneCycle
+
+SAVE_EVERY = 50
+LOG_LINES = 100
+"""About so many points has a curve."""
+
+
+def start_network(start: Detector, config: ExperimentConfig, name: str, seed: int) -> Detector:
+    """The weights that all runs share, with the run's adaptive query routing on top.
+
+    Args:
+        start: The shared weights.
+        config: The experiment.
+        name: Of the run.
+        seed: Of what is new in it.
+    """
+    torch.manual_seed(seed)
+    return with_aqr(start, config.runs[name].aqr)
+
+
+def training_settings(config: ExperimentConfig, name: str, seed: int, steps: int
+                      ) -> TrainingSettings:
+    """How a run is trained; all runs of a seed see the same frames in the same order."""
+    part = config.training
+    return TrainingSettings(
+        steps=steps, batch_size=part.batch_size, seed=seed,
+        schedule=OneCycle(base=part.learning_rate, peak_ratio=part.peak, rising=part.rising),
+        average=part.average, faults=FaultSampling(config.fault_share(name)),
+        freeze_baseline=config.runs[name].freeze_baseline,
+        log_every=max(1, steps // LOG_LINES), save_every=SAVE_EVERY, workers=0,
+        denoising_groups=part.denoising_groups)
