@@ -71,14 +71,15 @@ class Inputs:
             1.0, self._deadline, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._timer.cancel()  # set when a set waits for the clock
         image_type = CompressedImage if config.image_transport == "compressed" else Image
+        # An executor takes what is ready in this order: calibration is there before it is needed.
         self._subscriptions = [
-            self._subscribe(PointCloud2 if sensor == LIDAR else image_type, topic, DATA_QOS, sensor,
-                            functools.partial(self._take, sensor))
-            for sensor, topic in enumerate(topics.data)]
-        self._subscriptions += [
             self._subscribe(CameraInfo, topic, INFO_QOS, 1 + index,
                             functools.partial(cameras.update, index))
             for index, topic in enumerate(topics.infos)]
+        self._subscriptions += [
+            self._subscribe(PointCloud2 if sensor == LIDAR else image_type, topic, DATA_QOS, sensor,
+                            functools.partial(self._take, sensor))
+            for sensor, topic in enumerate(topics.data)]
 
     @property
     def counts(self) -> SynchronizerCounts:

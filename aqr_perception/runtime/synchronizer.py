@@ -83,6 +83,8 @@ class SynchronizerSettings:
         silent_ns: A sensor without a message for this long (see the module) is not waited for; when
             it is the LiDAR, the cameras anchor.
         buffer: Samples kept of each camera.
+        eager_start: Of a camera whose period is not known yet, the first fresh image is taken
+            without waiting for a closer one; it is the start that gains.
     """
 
     camera_offsets_ns: tuple[int, ...]
@@ -91,6 +93,7 @@ class SynchronizerSettings:
     deadline_ns: int = 80 * MILLISECOND
     silent_ns: int = 350 * MILLISECOND
     buffer: int = 12
+    eager_start: bool = True
 
     def __post_init__(self) -> None:
         for name, least in (("tolerance_ns", 0), ("deadline_ns", 0), ("silent_ns", 1),
@@ -287,7 +290,9 @@ class Synchronizer:
         expected = self._expected_ns(sensor, pending)
         if newest >= expected:
             return True
-        return stream.period_ns is not None and expected - newest <= stream.period_ns // 2
+        if stream.period_ns is None:
+            return self.settings.eager_start and expected - newest <= self.settings.tolerance_ns
+        return expected - newest <= stream.period_ns // 2
 
     def _build(self, pending: _Pending, now_ns: int, timed_out: bool) -> SampleSet:
         samples: list[Sample | None] = []

@@ -219,3 +219,11 @@ def test_what_waits_at_the_end_of_a_round_goes_out_as_it_is():
     assert [state.value for state in last.states] == ["fresh"] * 2 + ["absent"] * 5
     assert synchronizer.flush(10 * MILLISECOND) == []
     assert synchronizer.next_due() is None
+
+
+@pytest.mark.parametrize(("eager", "expected"), [(True, -50), (False, 30)])
+def test_the_first_set_takes_what_is_there_or_what_is_closest(eager, expected):
+    synchronizer = Synchronizer(SynchronizerSettings((0,), eager_start=eager))
+    sets = run(synchronizer, [(50, 1, -50 * MILLISECOND), (60, 0, 0),
+                              (30 * MILLISECOND, 1, 30 * MILLISECOND)], until=10**9)
+    assert [s.samples[1].stamp_ns for s in sets] == [expected * MILLISECOND]
