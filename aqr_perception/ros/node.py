@@ -230,6 +230,8 @@ def _start(node: DetectorNode) -> None:
 
 
 def _spin(node: DetectorNode, stop: threading.Event) -> None:
+    # One thread: transitions destroy subscriptions, and an executor of several fails when one goes
+    # that it is about to wait for.
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     try:

@@ -1,9 +1,12 @@
+import threading
 import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from fingerprint import FingerprintPipeline
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
 from live_rig import START_NS, Context, Rig, wait_until
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
@@ -229,6 +232,35 @@ def test_the_whole_life_cycle_twice(context):
     assert context.call(node.trigger_shutdown) == SUCCESS
     assert state_of(node) == "finalized"
     assert len(rig.results) == 4
+
+
+def test_transitions_by_service_while_messages_come(context):
+    node = context.detector(FingerprintPipeline())
+    rig = Rig(context)
+    client = rig.node.create_client(ChangeState, "/detector/change_state")
+    assert context.call(node.trigger_configure) == SUCCESS
+    context.spin()
+    stop = threading.Event()
+
+    def send():
+        index = 0
+        while not stop.wait(0.01):
+            rig.send(index)
+            index += 1
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    try:
+        assert client.wait_for_service(20.0)
+        for _ in range(15):
+            for transition in (Transition.TRANSITION_ACTIVATE, Transition.TRANSITION_DEACTIVATE):
+                done = client.call_async(ChangeState.Request(transition=Transition(id=transition)))
+                wait_until(done.done, "the transition")
+                assert done.result().success
+    finally:
+        stop.set()
+        sender.join()
+    assert context.call(lambda: state_of(node)) == "inactive"  # the executor's thread is alive
 
 
 @pytest.mark.parametrize("error", [ValueError("weights.safetensors: not of this package"),
