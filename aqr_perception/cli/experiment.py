@@ -43,6 +43,7 @@ def run(args: argparse.Namespace) -> int:
     """
     from aqr_perception.experiment.config import load_config
     from aqr_perception.experiment.experiment import Place, run_experiment
+    from aqr_perception.experiment.page import write_page
 
     cores = len(os.sched_getaffinity(0))
     processes = cores if args.processes is None else args.processes
@@ -55,6 +56,8 @@ def run(args: argparse.Namespace) -> int:
     config = load_config(args.config)
     place = Place(args.drives, args.out, args.init, args.device, processes,
                   max(1, cores // processes))
-    results = run_experiment(config, place, args.budget)
-    print(f"{args.out}: {len(results)} runs done")
+    size, results = run_experiment(config, place, args.budget)
+    page = write_page(config, size, results, args.page or args.out / "page")
+    print(f"{page}: {len(results)} runs of {size.steps} steps, {size.clean_frames} clean frames, "
+          f"{size.frames} under each fault")
     return 0

@@ -15,7 +15,7 @@ from aqr_perception.model.config import Config, from_dict
 from aqr_perception.runtime.fault_runs import Setting, settings_of
 from aqr_perception.training.fault_sampler import FaultSampling
 
-ORACLES = ("", "frame", "query", "token")
+ORACLES = ("frame", "query", "token")
 LARGEST_FILE = 1 << 20
 """Bytes of a YAML file; ours has a few thousand."""
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")
@@ -113,9 +113,8 @@ class RunConfig:
     aqr: AqrConfig = field(default_factory=lambda: AqrConfig(mode="off"))
 
     def __post_init__(self) -> None:
-        if self.oracle not in ORACLES:
-            raise ValueError(f"oracle is '{self.oracle}'; expected "
-                             f"{', '.join(level for level in ORACLES if level)}, or none")
+        if self.oracle not in ("", *ORACLES):
+            raise ValueError(f"oracle is '{self.oracle}'; expected {', '.join(ORACLES)}, or none")
         gate = self.aqr.gate
         if self.oracle and not (self.aqr.mode == "gate" and gate.learned and gate.query
                                 and gate.token and gate.frame):
@@ -140,6 +139,8 @@ class ExperimentConfig:
         start: The run that is not trained.
         competitor: The run whose gain over ``start`` owes nothing to adaptive query routing; what
             does not say ``against`` what it is held is held against this one.
+        report_aqr: The run that comes nearest to the experiment report's AQR; empty: none.
+        report_baseline: The one that comes nearest to its baseline.
     """
 
     runs: dict[str, RunConfig]
@@ -148,6 +149,8 @@ class ExperimentConfig:
     evaluation: EvaluationPart = field(default_factory=EvaluationPart)
     start: str = "baseline"
     competitor: str = "finetune_faults"
+    report_aqr: str = ""
+    report_baseline: str = ""
 
     def __post_init__(self) -> None:
         if not self.seeds or len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
@@ -157,7 +160,10 @@ class ExperimentConfig:
             if not _NAME.fullmatch(name):
                 raise ValueError(f"runs: '{name}' names a folder; expected small letters, digits "
                                  "and _")
-        for name in ("start", "competitor"):
+        if bool(self.report_aqr) != bool(self.report_baseline):
+            raise ValueError("report_aqr and report_baseline are a pair; expected both or none")
+        report = ("report_aqr", "report_baseline") if self.report_aqr else ()
+        for name in ("start", "competitor", *report):
             if getattr(self, name) not in self.runs:
                 raise ValueError(f"{name} is '{getattr(self, name)}', which is no run; expected "
                                  f"one of {', '.join(self.runs)}")

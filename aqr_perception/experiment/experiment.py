@@ -8,7 +8,8 @@ from typing import Any
 
 from aqr_perception.experiment.config import ExperimentConfig
 from aqr_perception.experiment.drives import Drives
-from aqr_perception.experiment.job import Job, write_json
+from aqr_perception.experiment.files import write_json
+from aqr_perception.experiment.job import Job
 from aqr_perception.experiment.processes import run_jobs
 from aqr_perception.experiment.size import Cost, Size, fitted_size, full_size
 from aqr_perception.recordings.json_file import read_json
@@ -43,7 +44,8 @@ class Place:
                    self.threads, probe)
 
 
-def run_experiment(config: ExperimentConfig, place: Place, hours: float | None) -> list[Any]:
+def run_experiment(config: ExperimentConfig, place: Place, hours: float | None
+                   ) -> tuple[Size, list[Any]]:
     """Do every run that is not done yet.
 
     Args:
@@ -53,7 +55,7 @@ def run_experiment(config: ExperimentConfig, place: Place, hours: float | None) 
             configuration says. The choice is kept in the folder, and is not made again.
 
     Returns:
-        The content of each run's result file, seed by seed.
+        How much was done, and the content of each run's result file, seed by seed.
 
     Raises:
         ValueError: An input does not fit, the folder holds another experiment, or a run failed.
@@ -62,7 +64,7 @@ def run_experiment(config: ExperimentConfig, place: Place, hours: float | None) 
     size = _size(config, place, hours)
     jobs = [place.job(config, name, seed, size) for name, seed in config.jobs()]
     run_jobs(jobs, place.processes)
-    return [read_json(job.result) for job in jobs]
+    return size, [read_json(job.result) for job in jobs]
 
 
 def _size(config: ExperimentConfig, place: Place, hours: float | None) -> Size:

@@ -7,8 +7,6 @@ fault, and ``result.json``, all figures of it, once all is done.
 from __future__ import annotations
 
 import hashlib
-import json
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,6 +17,7 @@ import torch
 
 from aqr_perception.experiment.config import ExperimentConfig, fixed_settings
 from aqr_perception.experiment.drives import Drives
+from aqr_perception.experiment.files import hold_to, write_json
 from aqr_perception.experiment.measuring import measure_clean, measure_fault
 from aqr_perception.experiment.network import start_network, training_settings
 from aqr_perception.experiment.run_trainer import (
@@ -102,7 +101,7 @@ class Job:
             return False
         if self.probe:
             return True
-        _hold_to(self.folder / SETTINGS_FILE, _fixed(self))
+        hold_to(self.folder / SETTINGS_FILE, _fixed(self))
         return read_json(self.result)["parts"] == self.parts
 
     @property
@@ -128,7 +127,7 @@ def work(job: Job, done: Callable[[float], None]) -> None:
         write_json(job.result, _probe(job))
         return
     fixed = _fixed(job)
-    _hold_to(job.folder / SETTINGS_FILE, fixed)
+    hold_to(job.folder / SETTINGS_FILE, fixed)
     run, cost = job.config.runs[job.name], job.size.cost(job.name)
     training = None
     if run.train:
@@ -234,20 +233,6 @@ def _digest(path: Path | None) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else "random"
 
 
-def _hold_to(path: Path, fixed: Mapping[str, Any]) -> None:
-    """Write settings down, or compare them with those that are."""
-    fixed = json.loads(json.dumps(fixed))
-    if not path.exists():
-        write_json(path, fixed)
-        return
-    before = read_json(path)
-    for name in sorted(fixed.keys() | before.keys()):
-        if fixed.get(name) != before.get(name):
-            raise ValueError(f"{path.parent}: holds a run with {name} = {before.get(name)!r}, this "
-                             f"one has {fixed.get(name)!r}; use another folder, or the same "
-                             "settings")
-
-
 def _about(detector: Detector, job: Job) -> dict[str, Any]:
     aqr = detector.config.aqr
     router = sum(parameter.numel() for parameter in detector.decoder.router.parameters())
@@ -257,10 +242,3 @@ def _about(detector: Detector, job: Job) -> dict[str, Any]:
             "threads": job.threads,
             "theoretical_maximum": aqr.weight_map.theoretical_maximum
             if aqr.mode == "weight_map" else None}
-
-
-def write_json(path: Path, values: Mapping[str, Any]) -> None:
-    """Write a file that appears whole or not at all."""
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(values, allow_nan=False) + "\n", encoding="utf-8")
-    os.replace(partial, path)

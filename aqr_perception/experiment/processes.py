@@ -43,20 +43,21 @@ def run_jobs(jobs: Sequence[Job], at_once: int) -> None:
         ValueError: One could not be done, or is there with other settings; the others that run are
             stopped and can go on later.
     """
-    # Forked from a server that has imported torch and done nothing else: no threads to lose, and
-    # no second of imports for each.
+    # Forked from a server that has imported what they need and done nothing else: no threads to
+    # lose, and no seconds of imports for each. The first optimizer imports torch._dynamo.
     context: Any = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["aqr_perception.experiment.job"])
+    context.set_forkserver_preload(["aqr_perception.experiment.job", "torch._dynamo",
+                                    "torch.utils.tensorboard"])
     waiting = [job for job in jobs if not job.finished]
     total = sum(_seconds(job) for job in waiting)
     running: list[_Running] = []
-    form = "{desc}{percentage:3.0f} % of {postfix}, {elapsed} gone, {remaining} left"
-    with tqdm(total=total, bar_format=form, postfix=f"{len(waiting)} runs") as bar:
+    form = "{percentage:3.0f} %, {elapsed} gone, {remaining} left: {desc}"
+    with tqdm(total=total, bar_format=form) as bar:
         try:
             while waiting or running:
                 while waiting and len(running) < at_once:
                     running.append(_begin(context, waiting.pop(0)))
-                bar.set_description(", ".join(one.job.title for one in running))
+                bar.set_description_str(", ".join(one.job.title for one in running))
                 for connection in wait([one.connection for one in running]):
                     one = next(one for one in running if one.connection is connection)
                     if _listen(one, bar):

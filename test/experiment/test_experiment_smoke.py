@@ -1,10 +1,12 @@
-"""The smoke configuration from its YAML file to its figures."""
+"""The smoke configuration from its YAML file to its page."""
 
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
+import yaml
 from source_imports import REPOSITORY
 
 from aqr_perception.cli.main import main
@@ -12,9 +14,9 @@ from aqr_perception.cli.main import main
 SMOKE = REPOSITORY / "config" / "experiment_smoke.yaml"
 
 
-def experiment(drives, out, *more):
-    return main(["experiment", str(SMOKE), str(out), "--drives", str(drives), "--init",
-                 str(drives / "weights.safetensors"), "--processes", "1", *map(str, more)])
+def experiment(drives, out, *more, config=SMOKE):
+    return main(["experiment", str(config), str(out), "--drives", str(drives), "--init",
+                 str(drives / "weights.safetensors"), *map(str, more)])
 
 
 def results(out):
@@ -28,6 +30,13 @@ def without_times(value):
         return {name: without_times(one) for name, one in value.items()
                 if name not in ("milliseconds", "seconds", "seconds_per_step", "memory_mib")}
     return [without_times(one) for one in value] if isinstance(value, list) else value
+
+
+def changed(tmp_path, **changes):
+    """The smoke configuration with other top-level fields, as a file."""
+    path = tmp_path / "changed.yaml"
+    path.write_text(yaml.safe_dump({**yaml.safe_load(SMOKE.read_text()), **changes}))
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -46,3 +55,81 @@ def test_every_run_is_done_with_every_seed(done):
         assert result["clean"]["all"]["frames"] == 4
         assert result["clean"]["same"]["frames"] == 2
         assert result["about"]["trained"] is (not name.startswith("baseline"))
+    assert found["gate/seed_0"]["training"]["steps"] == 3
+    # Weight maps begin as the network without them, and see the same frames.
+    first = [found[f"{name}/seed_1"]["training"]["curves"]["loss"][0]
+             for name in ("finetune_faults", "aggressive")]
+    assert first[0] == pytest.approx(first[1], rel=1e-4)
+
+
+def test_an_oracle_leaves_out_what_is_known_to_be_wrong(done):
+    looks = results(done)["gate_oracle_query/seed_0"]["faults"]["lidar_stale"]["3"]["seen"]
+    assert looks
+    assert any(look["leave_out"][0] for look in looks)
+    for look in looks:
+        if look["leave_out"][0]:
+            assert look["kept"][0] == pytest.approx(0.0, abs=1e-6)
+            assert look["kept"][1:] == pytest.approx([1.0, 1.0])
+
+
+def test_the_page_holds_figures_and_no_claims_about_untrained_weights(done):
+    page = (done / "page" / "index.html").read_text()
+    for title in ("Main figures", "AP by class", "Losses", "mAP under faults", "Conclusions",
+                  "Faults that differ only in who lies", "What the gates see"):
+        assert f"<h2>{title}</h2>" in page
+    assert "nan" not in page
+    for name in ("metrics", "losses", "loss_parts", "gradients", "monitor", "faults"):
+        assert f"src='{name}.png'" in page
+        assert (done / "page" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    document = json.loads((done / "page" / "experiment.json").read_text())
+    assert [one["topic"] for one in document["conclusions"]] == ["Validity"]
+    assert document["runs"]["gate"]["seeds"] == [0, 1]
+
+
+def test_equal_seeds_give_equal_numbers(drives, done, tmp_path):
+    """In processes and with a plan of their own, in another order."""
+    runs = yaml.safe_load(SMOKE.read_text())["runs"]
+    few = {name: runs[name] for name in ("gate", "finetune_faults", "finetune_clean", "baseline")}
+    config = changed(tmp_path, seeds=[1], runs=few, report_aqr="", report_baseline="")
+    out = tmp_path / "again"
+    assert experiment(drives, out, "--processes", 1, "--budget", 5, config=config) == 0
+    assert json.loads((out / "size.json").read_text())["steps"] == 3
+    found, before = results(out), results(done)
+    assert len(found) == 4
+    for name, result in found.items():
+        if name.startswith("baseline"):  # its only seed was another one; it draws nothing
+            result, before[name] = result["faults"], before["baseline/seed_0"]["faults"]
+        assert without_times(result) == without_times(before[name]), name
+    assert experiment(drives, out, "--budget", 6, config=config) == 2
+
+
+def test_what_is_done_stays_and_what_is_missing_is_done_again(drives, done, tmp_path):
+    out = tmp_path / "copy"
+    shutil.copytree(done, out)
+    before = results(out)
+    torn = out / "runs" / "gate" / "seed_1"
+    (torn / "result.json").unlink()
+    (torn / "measured" / "lidar_stale-3.json").unlink()
+    stamps = {path: path.stat().st_mtime_ns for path in (out / "runs").rglob("*.json")}
+    assert experiment(drives, out) == 0
+    assert without_times(results(out)) == without_times(before)
+    assert all(path.stat().st_mtime_ns == stamp for path, stamp in stamps.items())
+
+
+def test_a_folder_of_another_experiment_is_refused(drives, done, tmp_path, capsys):
+    training = {"steps": 3, "batch_size": 2, "learning_rate": 1e-3}
+    assert experiment(drives, done, config=changed(tmp_path, training=training)) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert "holds a run with training = " in error
+    assert "use another folder" in error
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (["--drives", "/nowhere"], "no such folder; make it with 'simulate"),
+    (["--init", "/nowhere"], "no such weights file"),
+    (["--processes", "0"], "--processes is 0"), (["--budget", "0"], "--budget is 0 hours")])
+def test_arguments_that_do_not_fit_are_told_in_a_line(drives, tmp_path, capsys, arguments, message):
+    assert experiment(drives, tmp_path / "out", *arguments) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1

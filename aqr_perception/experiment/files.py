@@ -1,0 +1,36 @@
+"""Files of an experiment that it goes on from."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from aqr_perception.recordings.json_file import read_json
+
+
+def write_json(path: Path, values: Mapping[str, Any]) -> None:
+    """Write a file that appears whole or not at all."""
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(values, allow_nan=False) + "\n", encoding="utf-8")
+    os.replace(partial, path)
+
+
+def hold_to(path: Path, fixed: Mapping[str, Any]) -> None:
+    """Write settings down, or compare them with those that are.
+
+    Raises:
+        ValueError: Others are.
+    """
+    fixed = json.loads(json.dumps(fixed))
+    if not path.exists():
+        write_json(path, fixed)
+        return
+    before = read_json(path)
+    for name in sorted(fixed.keys() | before.keys()):
+        if fixed.get(name) != before.get(name):
+            raise ValueError(f"{path.parent}: holds a run with {name} = {before.get(name)!r}, this "
+                             f"one has {fixed.get(name)!r}; use another folder, or the same "
+                             "settings")

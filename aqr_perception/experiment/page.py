@@ -1,0 +1,123 @@
+"""The page: figures of every run beside each other, and what follows from them."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from aqr_perception import __version__
+from aqr_perception.experiment.conclusions import Conclusion, Conclusions
+from aqr_perception.experiment.config import ExperimentConfig
+from aqr_perception.experiment.figures import RunFigures, figures_of
+from aqr_perception.experiment.files import write_json
+from aqr_perception.experiment.plots import draw_plots
+from aqr_perception.experiment.size import Size
+from aqr_perception.experiment.tables import Tables
+
+FIGURES_FILE, PAGE_FILE = "experiment.json", "index.html"
+STYLE = ("body{font:15px sans-serif;margin:2em auto;max-width:100em;padding:0 1em;color:#222}"
+         "table{border-collapse:collapse;margin:1em 0;font-variant-numeric:tabular-nums}"
+         "td,th{padding:.2em .7em;text-align:right;border-bottom:1px solid #ddd}"
+         "td:first-child,th:first-child{text-align:left;white-space:nowrap}"
+         "th{vertical-align:bottom}small{color:#888}.up{color:#075;font-weight:bold}"
+         ".down{color:#a20;font-weight:bold}.wide{overflow-x:auto}img{max-width:100%}"
+         ".note{background:#fe9;padding:.6em 1em}")
+HOW_TO_READ = (
+    "Figures are means over seeds; the small number behind is the spread, the largest less the "
+    "smallest. A difference is taken seed by seed, since runs of one seed saw the same batches. It "
+    "is called one, and coloured, only where it is larger than its spread, of two seeds or more, "
+    "and not below {smallest:g}. Rows in italics are of the experiment report: another data set "
+    "and another network, so that signs and ratios compare, not levels. Faults with * are kept "
+    "from training.")
+
+
+def write_page(config: ExperimentConfig, size: Size, results: Sequence[Mapping[str, Any]],
+               folder: Path) -> Path:
+    """Write the page, its plots and the figures behind it.
+
+    Args:
+        config: The experiment.
+        size: How much was done.
+        results: Of every run and seed.
+        folder: Where to; made if it is not there.
+
+    Returns:
+        The page.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    figures = figures_of(config, results)
+    conclusions = Conclusions(config, figures, size).all()
+    plots = draw_plots(config, figures, folder)
+    write_json(folder / FIGURES_FILE, _document(config, size, figures, conclusions))
+    page = folder / PAGE_FILE
+    page.write_text(_page(config, figures, conclusions, plots), encoding="utf-8")
+    return page
+
+
+def _document(config: ExperimentConfig, size: Size, figures: Mapping[str, RunFigures],
+              conclusions: Sequence[Conclusion]) -> dict[str, Any]:
+    return {
+        "version": __version__, "config": asdict(config), "size": size.to_json(),
+        "runs": {name: {"seeds": run.seeds, "about": run.about, "values": {
+            key: [value if math.isfinite(value) else None for value in values]
+            for key, values in run.values.items()}, "curves": run.curves, "monitor": run.monitor}
+            for name, run in figures.items()},
+        "conclusions": [asdict(one) for one in conclusions]}
+
+
+def _page(config: ExperimentConfig, figures: Mapping[str, RunFigures],
+          conclusions: Sequence[Conclusion], plots: Mapping[str, str]) -> str:
+    tables = Tables(config, figures)
+    start = figures[config.start].about
+    parts = ["<!doctype html><html lang='en'><meta charset='utf-8'>"
+             f"<title>Adaptive query routing against the baseline</title><style>{STYLE}</style>",
+             "<h1>Adaptive query routing against the baseline</h1>",
+             f"<p>aqr_perception {__version__}, network {html.escape(start['preset'])}, on "
+             f"{html.escape(start['device'])} with {start['threads']} threads a run. All figures: "
+             f"<a href='{FIGURES_FILE}'>{FIGURES_FILE}</a>.</p>"]
+    if not start["trained"]:
+        parts.append("<p class='note'>The weights that all runs start from are not trained: these "
+                     "figures show that the path works, and nothing about the methods.</p>")
+    parts.append("<p>" + HOW_TO_READ.format(smallest=config.evaluation.smallest_difference)
+                 + "</p>")
+
+    def picture(name: str, text: str) -> str:
+        return f"<p><img alt='{text}' src='{plots[name]}'></p>" if name in plots else ""
+
+    sections = [
+        ("Runs", tables.runs()),
+        ("Main figures", tables.main() + picture("metrics", "mAP of every run, a dot a seed")),
+        ("Each run against its like", tables.against()),
+        ("AP by class", tables.classes() + f"<h3>Less {config.start}</h3>"
+         + tables.class_differences()),
+        ("Time, memory, gradients", tables.cost()),
+        ("Losses", tables.parts() + picture("losses", "loss over the steps")
+         + picture("loss_parts", "its parts over the steps")
+         + picture("gradients", "norm of the gradient over the steps")),
+        ("What AQR does to the features", tables.monitor()
+         + picture("monitor", "weights and changes over the steps")),
+        ("Theoretical maximum and what occurred", "<p>r + (1 - r)·clamp; with reference: true it "
+         "is r + clamp. Training has denoising queries, measuring has none.</p>"
+         + tables.factors()),
+        ("mAP under faults", tables.faults() + f"<h3>Less {config.competitor}</h3>"
+         + tables.fault_differences() + picture("faults", "differences by fault and run")
+         + "<details><summary>Every severity</summary>" + tables.severities() + "</details>"),
+        ("Faults that differ only in who lies", tables.pairs()),
+        ("What the gates see", "<p>AUROC of “leave this out”: of whole sensors over frames, of "
+         "queries and of tokens within a frame. 0.5 is chance.</p>" + tables.calibration()),
+        ("Conclusions", _conclusions(conclusions))]
+    parts += [f"<h2>{title}</h2>{body}" for title, body in sections if body]
+    return "\n".join(parts) + "\n"
+
+
+def _conclusions(conclusions: Sequence[Conclusion]) -> str:
+    parts = ["<p>Written by rules from the figures above.</p>"]
+    for topic, group in groupby(conclusions, key=lambda one: one.topic):
+        lines = "".join(f"<li>{html.escape(one.text)}</li>" for one in group)
+        parts.append(f"<h3>{html.escape(topic)}</h3><ul>{lines}</ul>")
+    return "".join(parts)

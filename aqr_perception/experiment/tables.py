@@ -1,0 +1,226 @@
+"""Tables of the page, as HTML."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Mapping, Sequence
+
+from aqr_perception.experiment.config import ExperimentConfig
+from aqr_perception.experiment.differences import Difference, difference
+from aqr_perception.experiment.figures import CLEAN_METRICS, LEVELS, LOSS_PARTS, RunFigures
+from aqr_perception.experiment.published import VALUES
+from aqr_perception.simulation.faults import FAULTS, MATCHED_PAIRS
+from aqr_perception.training.fault_sampler import HELD_OUT
+from aqr_perception.types import CLASS_NAMES
+
+Runs = Mapping[str, RunFigures]
+UNKNOWN = "–"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table of cells that are HTML already; the first column names the row."""
+    first = "".join(f"<th>{name}</th>" for name in head)
+    body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
+    return f"<div class='wide'><table><tr>{first}</tr>{body}</table></div>"
+
+
+def number(value: float, digits: int = 3) -> str:
+    """A number, or a dash where it is not known."""
+    return f"{value:.{digits}f}" if math.isfinite(value) else UNKNOWN
+
+
+def with_spread(run: RunFigures, metric: str, digits: int = 3) -> str:
+    """Mean over the seeds, and the spread in small letters."""
+    text = number(run.mean(metric), digits)
+    spread = run.spread(metric)
+    return f"{text} <small>{spread:.{digits}f}</small>" if math.isfinite(spread) else text
+
+
+def difference_cell(found: Difference) -> str:
+    """Mean and spread of a difference; coloured only where it is called one."""
+    if math.isnan(found.mean):
+        return UNKNOWN
+    spread = f" <small>{found.spread:.3f}</small>" if math.isfinite(found.spread) else ""
+    kind = {1: " class='up'", -1: " class='down'", 0: ""}[found.sign]
+    return f"<span{kind}>{found.mean:+.3f}</span>{spread}"
+
+
+class Tables:
+    """All tables of one experiment.
+
+    Args:
+        config: The experiment.
+        figures: Of every run.
+    """
+
+    def __init__(self, config: ExperimentConfig, figures: Runs) -> None:
+        self.config = config
+        self.figures = figures
+
+    def difference(self, run: str, against: str, metric: str) -> Difference:
+        """One run less another."""
+        return difference(self.figures[run], self.figures[against], metric,
+                          self.config.evaluation.smallest_difference)
+
+    def runs(self) -> str:
+        """What each run is."""
+        rows = [(f"<b>{name}</b>", html.escape(self.config.runs[name].about),
+                 ", ".join(self.config.against(name)) or UNKNOWN,
+                 f"{run.about['parameters']:,}", f"{run.about['aqr_parameters']:,}")
+                for name, run in self.figures.items()]
+        return table(("run", "what it is", "held against", "parameters", "of AQR"), rows)
+
+    def main(self) -> str:
+        """Metrics on clean frames, and mAP under faults; the report's below."""
+        metrics = (*CLEAN_METRICS, "faults", "faults.seen", "faults.unseen")
+        rows = [(name, *(with_spread(run, metric) for metric in metrics))
+                for name, run in self.figures.items()]
+        rows += [(f"<i>{name}</i>", *(number(values.get(metric, math.nan)) for metric in metrics))
+                 for name, values in VALUES.items()]
+        return table(("run", *CLEAN_METRICS, "mAP under faults", "seen faults", "unseen faults"),
+                     rows)
+
+    def against(self) -> str:
+        """Each run less those that it is held against."""
+        metrics = ("mAP", "NDS", "faults", "faults.seen", "faults.unseen")
+        rows = [(name, other, *(difference_cell(self.difference(name, other, metric))
+                                for metric in metrics))
+                for name in self.figures for other in self.config.against(name)]
+        return table(("run", "less", "mAP", "NDS", "mAP under faults", "seen faults",
+                      "unseen faults"), rows)
+
+    def classes(self) -> str:
+        """AP by class."""
+        rows = [(name, *(with_spread(run, f"AP.{one}") for one in CLASS_NAMES))
+                for name, run in self.figures.items()]
+        rows += [(f"<i>{name}</i>", *(number(values[f"AP.{one}"]) for one in CLASS_NAMES))
+                 for name, values in VALUES.items()]
+        return table(("run", *(name.replace("_", " ") for name in CLASS_NAMES)), rows)
+
+    def class_differences(self) -> str:
+        """AP by class, less the weights that all started from; the report's against its own."""
+        start = self.config.start
+        rows = [(name, *(difference_cell(self.difference(name, start, f"AP.{one}"))
+                         for one in CLASS_NAMES)) for name in self.figures if name != start]
+        base, aqr = VALUES.values()
+        rows.append(("<i>report</i>", *(f"{aqr[f'AP.{one}'] - base[f'AP.{one}']:+.3f}"
+                                        for one in CLASS_NAMES)))
+        return table(("run", *(name.replace("_", " ") for name in CLASS_NAMES)), rows)
+
+    def cost(self) -> str:
+        """Time, memory, gradients that were not finite."""
+        usual = self.figures[self.config.competitor].mean("seconds_per_step")
+        rows: list[Sequence[str]] = []
+        for name, run in self.figures.items():
+            rows.append((
+                name, with_spread(run, "seconds_per_step", 2),
+                number(run.mean("seconds_per_step") / usual if usual else math.nan, 2),
+                number(run.mean("seconds"), 0), number(run.mean("memory_mib"), 0),
+                number(run.mean("milliseconds"), 0), _counts(run, "inf_gradients"),
+                _counts(run, "nan_gradients"), number(run.mean("first_loss"), 2),
+                with_spread(run, "last_loss", 2)))
+        base = next(iter(VALUES.values()))["seconds_per_step"]
+        for name, values in VALUES.items():
+            rows.append((f"<i>{name}</i>", *(number(values[key], digits) if key in values else
+                         number(values["seconds_per_step"] / base, 2) for key, digits in (
+                             ("seconds_per_step", 2), ("ratio", 2), ("seconds", 0),
+                             ("memory_mib", 0))), UNKNOWN, number(values["inf_gradients"], 0),
+                         UNKNOWN, number(values["first_loss"], 2), number(values["last_loss"], 2)))
+        return table(("run", "seconds a step", "times the competitor's (report: its baseline's)",
+                      "training [s]", "peak memory [MiB]", "ms a frame", "infinite gradients",
+                      "NaN gradients", "loss at first", "loss at last"), rows)
+
+    def parts(self) -> str:
+        """Parts of the loss over the last tenth of the lines of the log."""
+        names = [f"part.{name}" for name in LOSS_PARTS]
+        rows = [(name, *(with_spread(run, one) for one in names))
+                for name, run in self.figures.items() if names[0] in run.values]
+        rows += [(f"<i>{name}</i>", *(number(values.get(one, math.nan)) for one in names))
+                 for name, values in VALUES.items()]
+        return table(("run", *LOSS_PARTS), rows)
+
+    def monitor(self) -> str:
+        """Mean weights and changes by modality, on clean frames."""
+        names = [f"{name}.{modality}" for name in ("mean_weight", "relative_change", "max_change",
+                                                   "outside_band")
+                 for modality in ("lidar", "camera")]
+        rows = [(name, *(with_spread(run, one) for one in names))
+                for name, run in self.figures.items() if names[0] in run.values]
+        rows += [(f"<i>{name}</i>", *(number(values.get(one, math.nan)) for one in names))
+                 for name, values in VALUES.items() if names[0] in values]
+        return table(("run", *(name.replace("_", " ").replace(".", ", ") for name in names)), rows)
+
+    def factors(self) -> str:
+        """The largest factor that could be on a feature, and the one that was."""
+        rows = []
+        for name, run in self.figures.items():
+            limit = run.about["theoretical_maximum"]
+            if limit is None:
+                continue
+            rows.append((name, number(limit), with_spread(run, "largest_factor"),
+                         with_spread(run, "largest_factor.training")))
+        return table(("run", "theoretical maximum", "largest, measuring", "largest, training"),
+                     rows)
+
+    def faults(self) -> str:
+        """MAP under every fault, the mean over severities; and on the same frames without."""
+        rows = [("<i>none, on the same frames</i>",
+                 *(with_spread(run, "same") for run in self.figures.values()))]
+        rows += [(_fault(name), *(with_spread(run, f"fault.{name}")
+                                  for run in self.figures.values()))
+                 for name in self.config.evaluation.fault_names]
+        return table(("fault", *self.figures), rows)
+
+    def fault_differences(self) -> str:
+        """The same less the competitor."""
+        competitor = self.config.competitor
+        others = [name for name in self.figures if name != competitor]
+        rows = [(_fault(fault), *(difference_cell(self.difference(name, competitor,
+                                                                  f"fault.{fault}"))
+                                  for name in others))
+                for fault in self.config.evaluation.fault_names]
+        return table(("fault", *others), rows)
+
+    def severities(self) -> str:
+        """MAP under every fault in every severity."""
+        rows = [(f"{_fault(fault)} {one.severity}",
+                 *(with_spread(run, f"fault.{fault}.{one.severity}")
+                   for run in self.figures.values()))
+                for fault in self.config.evaluation.fault_names
+                for one in self.config.evaluation.settings(fault)]
+        return table(("fault and severity", *self.figures), rows)
+
+    def pairs(self) -> str:
+        """Faults that differ only in who lies: mAP under each, and whom the gate blames."""
+        rows = []
+        for lidar, cameras in MATCHED_PAIRS:
+            if not {lidar, cameras} <= set(self.config.evaluation.fault_names):
+                continue
+            rows += [(name, lidar, cameras, with_spread(run, f"fault.{lidar}"),
+                      with_spread(run, f"fault.{cameras}"),
+                      with_spread(run, f"blame.{lidar}.{cameras}", 2))
+                     for name, run in self.figures.items()]
+        return table(("run", "the LiDAR lies", "the cameras lie", "mAP, the LiDAR lies",
+                      "mAP, the cameras lie", "AUROC of blame"), rows) if rows else ""
+
+    def calibration(self) -> str:
+        """AUROC of every gate by fault, at every level."""
+        gates = [name for name, run in self.figures.items()
+                 if any(key.startswith("auroc.") for key in run.values)]
+        rows = [(f"{_fault(fault)}, {level}",
+                 *(with_spread(self.figures[name], f"auroc.{level}.{fault}", 2) for name in gates))
+                for fault in self.config.evaluation.fault_names for level in LEVELS
+                if any(f"auroc.{level}.{fault}" in self.figures[name].values for name in gates)]
+        return table(("fault and level", *gates), rows) if rows else ""
+
+
+def _fault(name: str) -> str:
+    """Name with what it is as a hint; those that training does not see are marked."""
+    mark = "*" if name in HELD_OUT else ""
+    return f"<span title='{html.escape(FAULTS[name].description, quote=True)}'>{name}{mark}</span>"
+
+
+def _counts(run: RunFigures, metric: str) -> str:
+    values = run.values.get(metric)
+    return " + ".join(f"{value:.0f}" for value in values) if values else UNKNOWN

@@ -1,0 +1,132 @@
+"""Differences, and the sentences that follow from them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from aqr_perception.experiment.conclusions import Conclusions
+from aqr_perception.experiment.config import config_of
+from aqr_perception.experiment.differences import Difference, called_by_chance, difference
+from aqr_perception.experiment.figures import RunFigures
+from aqr_perception.experiment.run_trainer import read_lines, total_of_counter
+from aqr_perception.experiment.size import Size
+from aqr_perception.experiment.tables import difference_cell
+
+CONFIG = config_of({
+    "seeds": [0, 1, 2], "report_aqr": "maps", "report_baseline": "finetune_faults",
+    "runs": {"baseline": {"train": False}, "finetune_faults": {"against": ["baseline"]},
+             "maps": {"aqr": {"mode": "weight_map"}}, "gate": {"aqr": {"mode": "gate"}},
+             "oracle": {"aqr": {"mode": "gate"}, "oracle": "frame"}}})
+SIZE = Size(100, 20, 10)
+
+
+def run(name, seeds=(0, 1, 2), trained=True, limit=None, **values) -> RunFigures:
+    each = {key.replace("__", "."): tuple(one) for key, one in values.items()}
+    return RunFigures(name, seeds, each, {"trained": trained, "theoretical_maximum": limit}, (), ())
+
+
+def figures(**changes) -> dict[str, RunFigures]:
+    found = {
+        "baseline": run("baseline", (0,), mAP=[.5], faults=[.2], faults__unseen=[.2]),
+        "finetune_faults": run("finetune_faults", mAP=[.50, .51, .50], faults=[.30, .31, .30],
+                               faults__unseen=[.2, .2, .2], seconds_per_step=[1, 1, 1]),
+        "maps": run("maps", limit=1.6, mAP=[.45, .46, .45], faults=[.33, .35, .33],
+                    seconds_per_step=[2, 2, 2], largest_factor=[1.2, 1.1, 1.2],
+                    largest_factor__training=[1.3, 1.44, 1.3]),
+        "gate": run("gate", mAP=[.50, .50, .51], faults=[.40, .42, .40],
+                    auroc__sensor__lidar_stale=[.95, .97, .96],
+                    auroc__sensor__lidar_late=[.5, .5, .5],
+                    blame__lidar_stale__all_cameras_stale=[.8, .8, .8]),
+        "oracle": run("oracle", mAP=[.50, .51, .50], faults=[.50, .52, .50])}
+    return {**found, **changes}
+
+
+def said(found, topic):
+    return " ".join(one.text for one in Conclusions(CONFIG, found, SIZE).all()
+                    if one.topic == topic)
+
+
+@pytest.mark.parametrize(("values", "sign"), [
+    ((.02, .03, .02), 1), ((-.02, -.03, -.02), -1), ((.02, .05, .01), 0), ((.02,), 0), ((), 0),
+    ((.004, .004, .004), 0), ((.03, -.03), 0)])
+def test_nothing_smaller_than_its_spread_is_a_difference(values, sign):
+    found = Difference("a", "b", "mAP", values, 0.005)
+    assert found.sign == sign
+    assert ("class=" in difference_cell(found)) is (sign != 0)
+
+
+def test_differences_are_taken_seed_by_seed():
+    one, other = run("a", x=[.1, .5, .9]), run("b", x=[.0, .4, .8])
+    found = difference(one, other, "x", 0.0)
+    assert found.values == pytest.approx((.1, .1, .1))
+    assert found.called
+    assert difference(one, run("b", (1, 2), x=[.4, .8]), "x", 0.0).values == pytest.approx((.1, .1))
+    assert difference(one, run("b", (0,), x=[.4]), "x", 0.0).values == pytest.approx((-.3, .1, .5))
+    assert math.isnan(difference(one, other, "y", 0.0).mean)
+
+
+def test_chance_is_less_with_more_seeds():
+    assert called_by_chance(1) == 0.0
+    assert called_by_chance(2) == pytest.approx(math.atan(1 / 2) * 2 / math.pi, abs=0.005)
+    assert called_by_chance(3) < called_by_chance(2)
+
+
+def test_only_what_gains_and_loses_nothing_is_recommended():
+    text = said(figures(), "What to use")
+    assert "not worse without: gate (+0.103)." in text
+    assert "Better under faults, but worse without: maps." in text
+    assert "oracle" not in text
+    worse = figures(gate=run("gate", mAP=[.5, .5, .5], faults=[.3, .3, .3]))
+    assert "No AQR is better than finetune_faults" in said(worse, "What to use")
+
+
+def test_each_run_is_held_against_its_like():
+    text = said(figures(), "Each run against its like")
+    assert "against baseline: clean mAP +0.003 (spread 0.010): no difference" in text
+    assert "maps against finetune_faults: clean mAP -0.050 (spread 0.000): worse" in text
+    assert "Of 9 comparisons" in said(figures(), "Validity")
+
+
+def test_the_reports_findings_are_found_again_or_not():
+    text = said(figures(), "The experiment report")
+    assert "it is found again (-0.050" in text
+    assert "A step took 3.0 times as long there; here 2.00 times." in text
+    same = figures(maps=run("maps", mAP=[.5, .51, .5], faults=[.3, .31, .3]))
+    assert "it is not found again" in said(same, "The experiment report")
+
+
+def test_room_gates_and_clamps():
+    assert "there is room for a gate" in said(figures(), "The upper bound")
+    text = said(figures(), "What the gates see")
+    assert "gate tells 1 of 2 faults" in text
+    assert "(lidar_stale) and 1 with 0.6 or less (lidar_late)" in text
+    assert "Who lies, lidar_stale or all_cameras_stale: AUROC 0.80." in text
+    assert "1.440, 90% of the theoretical maximum 1.600" in said(figures(), "The clamp")
+
+
+def test_untrained_weights_say_nothing():
+    found = figures(baseline=run("baseline", (0,), trained=False, mAP=[.5], faults=[.2]))
+    assert [one.topic for one in Conclusions(CONFIG, found, SIZE).all()] == ["Validity"]
+
+
+def test_one_seed_says_nothing_either():
+    one = {name: replace(found, seeds=(0,), values={key: value[:1] for key, value
+                                                    in found.values.items()})
+           for name, found in figures().items()}
+    conclusions = Conclusions(replace(CONFIG, seeds=(0,)), one, SIZE).all()
+    assert "nothing is called a difference" in conclusions[0].text
+    assert any("No AQR is better" in one.text for one in conclusions)
+
+
+def test_counters_that_began_again_are_added_up():
+    assert total_of_counter([0, 1, 3, 0, 2]) == 5
+
+
+def test_lines_done_again_count_once(tmp_path):
+    path = tmp_path / "monitor.jsonl"
+    path.write_text('{"step": 0, "x": 1}\n{"step": 2, "x": 2}\n{"step": 2, "x": 3}\n')
+    assert [line["x"] for line in read_lines(path)] == [1, 3]
+    assert read_lines(tmp_path / "none") == []
