@@ -25,7 +25,7 @@ ROS = {"rclpy", "cv_bridge", "message_filters", "sensor_msgs_py", "tf2_ros", "bu
        "rosidl_runtime_py", "ament_index_python"}
 # These start, and fail, without a second of torch's start-up before their first word.
 WITHOUT_TORCH = ("types", "geometry", "recordings", "simulation", "evaluation", "visualization",
-                 "cli", "runtime.synchronizer", "ros.play")
+                 "cli", "runtime.synchronizer", "runtime.reasons", "runtime.health", "ros.play")
 
 MODULES = modules()
 

@@ -20,12 +20,8 @@ from aqr_perception.ros.conversions import detections_from_message, stamp_to_ns
 from aqr_perception.ros.frames import FrameAssembler
 from aqr_perception.ros.parameters import NodeConfig
 from aqr_perception.ros.synchronization import LIDAR_ANCHORED, SyncConfig
-from aqr_perception.runtime.synchronizer import (
-    MILLISECOND,
-    SampleSet,
-    Synchronizer,
-    SynchronizerSettings,
-)
+from aqr_perception.runtime.sample_set import SampleSet
+from aqr_perception.runtime.synchronizer import MILLISECOND, Synchronizer, SynchronizerSettings
 from aqr_perception.types import Annotations, SensorFrame
 
 TOLERANCE_NS = 60 * MILLISECOND

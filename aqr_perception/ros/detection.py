@@ -24,7 +24,7 @@ from aqr_perception.runtime.health import RunMonitor
 from aqr_perception.runtime.latency import LatencyWindow
 from aqr_perception.runtime.loop_health import LoopHealth
 from aqr_perception.runtime.mode import describe, without_unused
-from aqr_perception.runtime.synchronizer import SampleSet
+from aqr_perception.runtime.sample_set import SampleSet
 from aqr_perception.types import Controls, Detections, SensorFrame
 
 QUIET_S = 5.0

@@ -14,7 +14,7 @@ from aqr_perception.ros.conversions import (
 )
 from aqr_perception.ros.parameters import NodeConfig
 from aqr_perception.runtime.mode import SensorUse
-from aqr_perception.runtime.synchronizer import LIDAR, Sample, SampleSet, SampleState
+from aqr_perception.runtime.sample_set import LIDAR, Sample, SampleSet, SampleState
 from aqr_perception.types import Calibration, CameraImage, LidarCloud, SensorFrame
 
 DECODERS = 6

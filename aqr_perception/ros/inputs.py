@@ -21,7 +21,8 @@ from aqr_perception.ros.parameters import NodeConfig
 from aqr_perception.ros.synchronization import set_maker
 from aqr_perception.runtime.health import FlowMonitor
 from aqr_perception.runtime.restart import RestartWatch
-from aqr_perception.runtime.synchronizer import LIDAR, SampleSet, SynchronizerCounts
+from aqr_perception.runtime.sample_set import LIDAR, SampleSet
+from aqr_perception.runtime.synchronizer import SynchronizerCounts
 
 try:
     from rclpy.event_handler import SubscriptionEventCallbacks

@@ -11,7 +11,7 @@ from aqr_perception.runtime.health import FlowReport
 from aqr_perception.runtime.loop_health import LoopHealth
 from aqr_perception.runtime.mode import SensorUse
 from aqr_perception.runtime.reasons import FAR_S, InputFacts, Reason, input_reason
-from aqr_perception.runtime.synchronizer import SampleState
+from aqr_perception.runtime.sample_set import SampleState
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 

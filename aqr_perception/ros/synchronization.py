@@ -11,11 +11,8 @@ from rclpy.node import Node
 
 from aqr_perception.ros.conversions import stamp_to_ns
 from aqr_perception.ros.parameter_spec import Spec, declare
+from aqr_perception.runtime.sample_set import LIDAR, Sample, SampleSet, SampleState
 from aqr_perception.runtime.synchronizer import (
-    LIDAR,
-    Sample,
-    SampleSet,
-    SampleState,
     Synchronizer,
     SynchronizerCounts,
     SynchronizerSettings,

@@ -12,7 +12,8 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from aqr_perception.runtime.synchronizer import LIDAR, SILENT_MESSAGES, SILENT_STEPS
+from aqr_perception.runtime.sample_set import LIDAR
+from aqr_perception.runtime.synchronizer import SILENT_MESSAGES, SILENT_STEPS
 
 SECOND = 1_000_000_000
 Sensors = frozenset[int]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from aqr_perception.runtime.synchronizer import LIDAR, SampleState
+from aqr_perception.runtime.sample_set import LIDAR, SampleState
 
 
 @dataclass(frozen=True)

@@ -15,59 +15,21 @@ none.
 
 from __future__ import annotations
 
-import enum
 import statistics
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from aqr_perception.runtime.sample_set import LIDAR, Sample, SampleSet, SampleState
+
 MILLISECOND = 1_000_000
-LIDAR = 0
 SILENT_STEPS = 2.5
 """So many of its usual steps a sensor may take before it can count as silent."""
 SILENT_MESSAGES = 3
 """So many messages another sensor must have sent meanwhile."""
 ARRIVALS = 6
 """Arrivals from which a sensor's usual step is taken: their median step."""
-
-
-class SampleState(enum.Enum):
-    """What a set holds of one sensor."""
-
-    FRESH = "fresh"
-    STALE = "stale"
-    ABSENT = "absent"
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One message of one sensor: its stamp [ns], when it came [ns], and what it holds."""
-
-    stamp_ns: int
-    arrival_ns: int
-    payload: Any
-
-
-@dataclass(frozen=True)
-class SampleSet:
-    """What goes to the detector.
-
-    Attributes:
-        stamp_ns: The anchor's stamp [ns].
-        anchor: Index of the sensor that set it: 0 the LiDAR, else a camera (S order).
-        samples: (S,) the LiDAR's, then each camera's; None where absent.
-        states: (S,) likewise.
-        waited_ns: From the anchor's arrival to the decision [ns].
-        timed_out: Whether the deadline decided.
-    """
-
-    stamp_ns: int
-    anchor: int
-    samples: tuple[Sample | None, ...]
-    states: tuple[SampleState, ...]
-    waited_ns: int
-    timed_out: bool
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from aqr_perception.runtime.kill_check import (
     count_sets,
     judge_kills,
 )
-from aqr_perception.runtime.synchronizer import LIDAR
+from aqr_perception.runtime.sample_set import LIDAR
 
 RECOVERY_S = 1.0
 """Longest time from a sensor's return to a result with it [s]."""

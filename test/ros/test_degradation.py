@@ -24,7 +24,7 @@ from aqr_perception.ros.synchronization import (
 )
 from aqr_perception.ros.transform_buffer import RestartingBuffer
 from aqr_perception.runtime.mode import describe
-from aqr_perception.runtime.synchronizer import SampleState
+from aqr_perception.runtime.sample_set import SampleState
 from aqr_perception.types import Controls, Mounting
 
 SENSORS = range(1 + len(NUSCENES_CAMERAS))

@@ -15,7 +15,7 @@ from aqr_perception.recordings.rig import NUSCENES_CAMERAS
 from aqr_perception.ros.calibration import CameraModels, RigTransforms
 from aqr_perception.ros.frames import FrameAssembler
 from aqr_perception.ros.transform_buffer import RestartingBuffer
-from aqr_perception.runtime.synchronizer import Sample, SampleSet, SampleState
+from aqr_perception.runtime.sample_set import Sample, SampleSet, SampleState
 
 COUNT = 1500
 STAMP_NS = 1_700_000_000_000_000_000

@@ -3,7 +3,7 @@ import pytest
 
 from aqr_perception.runtime.health import SECOND, FlowMonitor, FlowReport, RunMonitor
 from aqr_perception.runtime.mode import SensorUse, without_unused
-from aqr_perception.runtime.synchronizer import SampleState
+from aqr_perception.runtime.sample_set import SampleState
 
 MS = 1_000_000
 FRESH, ABSENT = SampleState.FRESH, SampleState.ABSENT

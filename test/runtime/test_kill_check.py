@@ -13,7 +13,7 @@ from aqr_perception.runtime.kill_check import (
     living_in,
 )
 from aqr_perception.runtime.mode import SensorUse, describe
-from aqr_perception.runtime.synchronizer import SampleState
+from aqr_perception.runtime.sample_set import SampleState
 
 CAMERAS = ("LEFT", "RIGHT")
 ALL = frozenset({0, 1, 2})

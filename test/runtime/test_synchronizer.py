@@ -5,12 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aqr_perception.runtime.synchronizer import (
-    MILLISECOND,
-    SampleState,
-    Synchronizer,
-    SynchronizerSettings,
-)
+from aqr_perception.runtime.sample_set import SampleState
+from aqr_perception.runtime.synchronizer import MILLISECOND, Synchronizer, SynchronizerSettings
 
 CAMERAS = 6
 PERIOD = 100 * MILLISECOND
