@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--page", type=Path, metavar="DIR",
                         help="where the page and its figures go (default: OUT/page)")
     parser.add_argument("--processes", type=int, metavar="N",
-                        help="runs at once (default: one a core)")
+                        help="runs at once, each of one thread (default: one a core)")
     parser.add_argument("--device", default="cpu", help="auto, cpu, cuda or cuda:N (default: cpu)")
 
 
@@ -45,8 +45,7 @@ def run(args: argparse.Namespace) -> int:
     from aqr_perception.experiment.experiment import Place, run_experiment
     from aqr_perception.experiment.page import write_page
 
-    cores = len(os.sched_getaffinity(0))
-    processes = cores if args.processes is None else args.processes
+    processes = len(os.sched_getaffinity(0)) if args.processes is None else args.processes
     if processes < 1:
         raise ValueError(f"--processes is {processes}; expected 1 or more")
     if args.budget is not None and not args.budget > 0:
@@ -54,8 +53,7 @@ def run(args: argparse.Namespace) -> int:
     if args.init is not None and not args.init.exists():
         raise FileNotFoundError(2, "no such weights file", str(args.init))
     config = load_config(args.config)
-    place = Place(args.drives, args.out, args.init, args.device, processes,
-                  max(1, cores // processes))
+    place = Place(args.drives, args.out, args.init, args.device, processes)
     size, results = run_experiment(config, place, args.budget)
     page = write_page(config, size, results, args.page or args.out / "page")
     print(f"{page}: {len(results)} runs of {size.steps} steps, {size.clean_frames} clean frames, "

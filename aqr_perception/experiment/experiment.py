@@ -27,7 +27,6 @@ class Place:
         start: Weights file; None: the weights that ship.
         device: auto, cpu, cuda or cuda:N.
         processes: At once.
-        threads: Of each.
     """
 
     drives: Path
@@ -35,13 +34,12 @@ class Place:
     start: Path | None
     device: str
     processes: int
-    threads: int
 
     def job(self, config: ExperimentConfig, name: str, seed: int, size: Size, probe: bool = False
             ) -> Job:
         """One run with one seed."""
         return Job(config, name, seed, size, self.start, self.drives, self.out, self.device,
-                   self.threads, probe)
+                   probe)
 
 
 def run_experiment(config: ExperimentConfig, place: Place, hours: float | None
@@ -73,8 +71,9 @@ def _size(config: ExperimentConfig, place: Place, hours: float | None) -> Size:
     if path.exists():
         kept = read_json(path)
         if hours is not None and kept["hours"] != hours:
-            raise ValueError(f"{path}: was made for {kept['hours']} hours, --budget is {hours:g}; "
-                             "use another folder, or leave --budget out to go on")
+            made = "without --budget" if kept["hours"] is None else f"for {kept['hours']:g} hours"
+            raise ValueError(f"{path}: was made {made}, --budget is {hours:g}; use another folder, "
+                             "or say the same to go on")
         if kept["hours"] is not None:
             return Size.of_json(kept)
     place.out.mkdir(parents=True, exist_ok=True)

@@ -38,6 +38,8 @@ from aqr_perception.training.engine import LOG_FILE, WEIGHTS_FILE
 RESULT_FILE = "result.json"
 SETTINGS_FILE = "settings.json"
 CLEAN_FILE = "clean"
+THREADS = 1
+"""Of torch in each process: sums of floats depend on it, so figures would."""
 PROBE_STEPS = 4
 PROBE_FRAMES = 2
 
@@ -55,7 +57,6 @@ class Job:
         drives: Folder of both sets of drives.
         out: Folder of the experiment.
         device: Where.
-        threads: Of torch.
         probe: Do a few steps only, to see how long they take.
     """
 
@@ -67,7 +68,6 @@ class Job:
     drives: Path
     out: Path
     device: str
-    threads: int
     probe: bool = False
 
     @property
@@ -121,7 +121,7 @@ def work(job: Job, done: Callable[[float], None]) -> None:
         ValueError: The folder holds other settings' results, or a loss is not finite.
         OSError: A file cannot be read or written.
     """
-    torch.set_num_threads(job.threads)
+    torch.set_num_threads(THREADS)
     job.folder.mkdir(parents=True, exist_ok=True)
     if job.probe:
         write_json(job.result, _probe(job))
@@ -239,6 +239,6 @@ def _about(detector: Detector, job: Job) -> dict[str, Any]:
     return {"trained": detector.trained, "preset": detector.config.name,
             "parameters": sum(parameter.numel() for parameter in detector.parameters()),
             "aqr_parameters": router, "mode": aqr.mode, "device": job.device,
-            "threads": job.threads,
+            "threads": THREADS,
             "theoretical_maximum": aqr.weight_map.theoretical_maximum
             if aqr.mode == "weight_map" else None}

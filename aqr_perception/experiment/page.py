@@ -78,7 +78,7 @@ def _page(config: ExperimentConfig, figures: Mapping[str, RunFigures],
              f"<title>Adaptive query routing against the baseline</title><style>{STYLE}</style>",
              "<h1>Adaptive query routing against the baseline</h1>",
              f"<p>aqr_perception {__version__}, network {html.escape(start['preset'])}, on "
-             f"{html.escape(start['device'])} with {start['threads']} threads a run. All figures: "
+             f"{html.escape(start['device'])}, CPU threads a run: {start['threads']}. All figures: "
              f"<a href='{FIGURES_FILE}'>{FIGURES_FILE}</a>.</p>"]
     if not start["trained"]:
         parts.append("<p class='note'>The weights that all runs start from are not trained: these "

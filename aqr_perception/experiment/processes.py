@@ -52,12 +52,13 @@ def run_jobs(jobs: Sequence[Job], at_once: int) -> None:
     total = sum(_seconds(job) for job in waiting)
     running: list[_Running] = []
     form = "{percentage:3.0f} %, {elapsed} gone, {remaining} left: {desc}"
-    with tqdm(total=total, bar_format=form) as bar:
+    with tqdm(total=total, bar_format=form, mininterval=2.0) as bar:
         try:
             while waiting or running:
                 while waiting and len(running) < at_once:
                     running.append(_begin(context, waiting.pop(0)))
-                bar.set_description_str(", ".join(one.job.title for one in running))
+                bar.set_description_str(", ".join(one.job.title for one in running),
+                                        refresh=False)
                 for connection in wait([one.connection for one in running]):
                     one = next(one for one in running if one.connection is connection)
                     if _listen(one, bar):
