@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
         ValueError: An argument or the configuration does not fit, or a run failed.
         OSError: A file cannot be read or written.
     """
-    from aqr_perception.experiment.config import load_config
+    from aqr_perception.experiment.config_file import load_config
     from aqr_perception.experiment.experiment import Place, run_experiment
     from aqr_perception.experiment.page import write_page
 

@@ -59,8 +59,8 @@ class Conclusions:
             return [Conclusion("Validity", "The weights that all runs start from are not trained: "
                                "these figures show that the path works, and nothing about the "
                                "methods.")]
-        drawn = [*self._best(), *self._methods(), *self._report(), *self._room(), *self._gates(),
-                 *self._clamps()]
+        drawn = [*self._best(), *self._controls(), *self._methods(), *self._report(),
+                 *self._room(), *self._gates(), *self._clamps()]
         return [*self._validity(), *drawn]
 
     def difference(self, run: str, against: str, metric: str) -> Difference:
@@ -103,7 +103,7 @@ class Conclusions:
         """Which AQR gains under faults over the competitor, and loses nothing without."""
         competitor = self.config.competitor
         able = [name for name, run in self.config.runs.items()
-                if run.aqr.mode != "off" and not run.oracle]
+                if run.aqr.mode != "off" and not run.oracle and not run.control]
         gains = [(self.difference(name, competitor, "faults"),
                   self.difference(name, competitor, "mAP")) for name in able]
         winners = sorted((pair for pair in gains if pair[0].sign > 0 and pair[1].sign >= 0),
@@ -111,8 +111,8 @@ class Conclusions:
         torn = [faulty.run for faulty, clean in gains if faulty.sign > 0 and clean.sign < 0]
         losers = [clean.run for _, clean in gains if clean.sign < 0]
         if winners:
-            text = (f"Better than {competitor} under faults, and not worse without: " + ", ".join(
-                f"{faulty.run} ({faulty.mean:+.3f})" for faulty, _ in winners) + ".")
+            names = ", ".join(f"{faulty.run} ({faulty.mean:+.3f})" for faulty, _ in winners)
+            text = f"Better than {competitor} under faults, and not called worse without: {names}."
         else:
             text = (f"No AQR is better than {competitor} under faults without being worse on clean "
                     f"frames ({len(able)} tried).")
@@ -121,6 +121,26 @@ class Conclusions:
         if losers:
             text += f" Worse on clean frames: {', '.join(losers)}."
         return [Conclusion("What to use", text)]
+
+    def _controls(self) -> list[Conclusion]:
+        """Whether a gate owes what it gains to what it sees."""
+        out = []
+        for name, run in self.config.runs.items():
+            if not run.control:
+                continue
+            blind = {"constant": "one number a sensor kind, whatever the frame shows",
+                     "shuffled": "another query's bias for each query"}[run.control]
+            for other in self.config.against(name):
+                if self.config.runs[other].aqr.mode != "gate":
+                    continue
+                gain = self.difference(other, name, "faults")
+                word = {1: "the gate owes something to what it sees",
+                        0: "it is not shown that the gate owes anything to what it sees",
+                        -1: "what the gate sees misleads it"}[gain.sign]
+                out.append(Conclusion("Whether what the gate sees matters", f"{other} gains "
+                                      f"{_signed(gain)} under faults over {blind} ({name}): "
+                                      f"{word}."))
+        return out
 
     def _report(self) -> list[Conclusion]:
         """What the report found, found again or not."""

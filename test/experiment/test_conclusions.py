@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from aqr_perception.experiment.conclusions import Conclusions
-from aqr_perception.experiment.config import config_of
+from aqr_perception.experiment.config_file import config_of
 from aqr_perception.experiment.differences import Difference, called_by_chance, difference
 from aqr_perception.experiment.figures import RunFigures
 from aqr_perception.experiment.run_trainer import read_lines, total_of_counter
@@ -19,6 +19,8 @@ CONFIG = config_of({
     "seeds": [0, 1, 2], "report_aqr": "maps", "report_baseline": "finetune_faults",
     "runs": {"baseline": {"train": False}, "finetune_faults": {"against": ["baseline"]},
              "maps": {"aqr": {"mode": "weight_map"}}, "gate": {"aqr": {"mode": "gate"}},
+             "blind": {"against": ["finetune_faults", "gate"],
+                       "aqr": {"mode": "gate", "gate": {"learned": False}}},
              "oracle": {"aqr": {"mode": "gate"}, "oracle": "frame"}}})
 SIZE = Size(100, 20, 10)
 
@@ -40,6 +42,7 @@ def figures(**changes) -> dict[str, RunFigures]:
                     auroc__sensor__lidar_stale=[.95, .97, .96],
                     auroc__sensor__lidar_late=[.5, .5, .5],
                     blame__lidar_stale__all_cameras_stale=[.8, .8, .8]),
+        "blind": run("blind", mAP=[.50, .50, .50], faults=[.36, .37, .36]),
         "oracle": run("oracle", mAP=[.50, .51, .50], faults=[.50, .52, .50])}
     return {**found, **changes}
 
@@ -76,9 +79,10 @@ def test_chance_is_less_with_more_seeds():
 
 def test_only_what_gains_and_loses_nothing_is_recommended():
     text = said(figures(), "What to use")
-    assert "not worse without: gate (+0.103)." in text
+    assert "not called worse without: gate (+0.103)." in text
     assert "Better under faults, but worse without: maps." in text
     assert "oracle" not in text
+    assert "blind" not in text
     worse = figures(gate=run("gate", mAP=[.5, .5, .5], faults=[.3, .3, .3]))
     assert "No AQR is better than finetune_faults" in said(worse, "What to use")
 
@@ -87,7 +91,7 @@ def test_each_run_is_held_against_its_like():
     text = said(figures(), "Each run against its like")
     assert "against baseline: clean mAP +0.003 (spread 0.010): no difference" in text
     assert "maps against finetune_faults: clean mAP -0.050 (spread 0.000): worse" in text
-    assert "Of 9 comparisons" in said(figures(), "Validity")
+    assert "Of 13 comparisons" in said(figures(), "Validity")
 
 
 def test_the_reports_findings_are_found_again_or_not():
@@ -96,6 +100,14 @@ def test_the_reports_findings_are_found_again_or_not():
     assert "A step took 3.0 times as long there; here 2.00 times." in text
     same = figures(maps=run("maps", mAP=[.5, .51, .5], faults=[.3, .31, .3]))
     assert "it is not found again" in said(same, "The experiment report")
+
+
+def test_a_gate_is_held_against_one_that_is_blind():
+    topic = "Whether what the gate sees matters"
+    assert "gate gains +0.043, spread 0.010" in said(figures(), topic)
+    assert "(blind): the gate owes something to what it sees." in said(figures(), topic)
+    same = figures(blind=run("blind", mAP=[.5, .5, .5], faults=[.40, .42, .41]))
+    assert "it is not shown that the gate owes anything" in said(same, topic)
 
 
 def test_room_gates_and_clamps():

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from source_imports import REPOSITORY
 
-from aqr_perception.experiment.config import config_of, load_config
+from aqr_perception.experiment.config_file import config_of, load_config
 from aqr_perception.experiment.drives import chosen_frames
 from aqr_perception.model.aqr.config import REPORT_CLASS_RESIDUALS, WeightMapConfig
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from source_imports import REPOSITORY
 
-from aqr_perception.experiment.config import load_config
+from aqr_perception.experiment.config_file import load_config
 from aqr_perception.experiment.drives import Drives
 from aqr_perception.experiment.measuring import measure_fault
 from aqr_perception.experiment.network import start_network, training_settings

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from aqr_perception.experiment.config import config_of
+from aqr_perception.experiment.config_file import config_of
 from aqr_perception.experiment.size import (
     RESERVE,
     START_SECONDS,
