@@ -103,6 +103,7 @@ def run(args: argparse.Namespace) -> int:
     if weights is not None:
         print(f"{weights}: {weights.stat().st_size / 2**20:.1f} MiB after {args.steps} steps")
     if torch.distributed.is_initialized():
+        torch.distributed.barrier()  # the first process still writes; who leaves now would abort it
         torch.distributed.destroy_process_group()
     return 0
 

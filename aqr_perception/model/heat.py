@@ -64,7 +64,8 @@ def place_queries(config: DetectorConfig, heat: Heat, image_from_lidar: Tensor, 
 
     The first `DecoderConfig.placed` start where the LiDAR sees something, the next
     `DecoderConfig.placed_by_images` where the cameras do; in a frame without LiDAR all of them do
-    the latter. Queries of a sensor that is not there stay as learned.
+    the latter. Queries of a sensor that is not there stay as learned; one with a gain above 0 says
+    where queries start, however small its gain.
 
     Args:
         config: Of the network.

@@ -232,6 +232,7 @@ def _share(rank: int, address: str, results) -> None:
     losses = Criterion()(half, targets[rank:rank + 1])
     losses.total.backward()
     results.put((rank, float(losses.total), half.logits.grad.numpy()))
+    dist.barrier()
     dist.destroy_process_group()
 
 

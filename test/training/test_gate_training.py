@@ -176,6 +176,7 @@ def _part(rank, port, folder):
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
     trainer(folder, steps=3, average=0.0).run()
+    dist.barrier()
     dist.destroy_process_group()
 
 
