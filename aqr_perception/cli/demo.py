@@ -155,9 +155,9 @@ def _is_trained(weights: Path | None) -> bool:
 
 
 def _worth_showing(found: Detections) -> Detections:
-    """What a node with default parameters would publish."""
-    from aqr_perception.types import Controls
+    """What the counts beside the picture speak of."""
+    from aqr_perception.evaluation.counts import SCORE
 
-    kept = found.scores >= Controls().score_threshold
+    kept = found.scores > SCORE
     return replace(found, boxes=found.boxes[kept], scores=found.scores[kept],
                    labels=found.labels[kept])
