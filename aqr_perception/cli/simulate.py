@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from aqr_perception.simulation.rig import SensorRig
 
 FRAMES = 16
+SWEEPS = 4
+"""Of what the shipped weights are trained with."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ class _Job:
         """What a drive's file says about itself."""
         camera = self.rig.cameras[0].camera
         return {"seed": seed, "rig": self.rig.name, "rate_hz": self.settings.rate_hz,
+                "sweeps": self.settings.sweeps,
                 "image": [camera.width, camera.height]}
 
 
@@ -65,6 +68,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--size", default="352x128", metavar="WxH",
                         help="size of the pictures (default: 352x128)")
     parser.add_argument("--rate", type=float, default=2.0, help="frames a second (default: 2)")
+    parser.add_argument("--sweeps", type=int, default=SWEEPS,
+                        help=f"sweeps of 0.1 s joined in each cloud (default: {SWEEPS})")
     parser.add_argument("--rig", type=Path, help="rig as JSON (default: nuScenes)")
     parser.add_argument("--workers", type=int, default=_cores(),
                         help="drives rendered side by side (default: one a core)")
@@ -89,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
     seeds, frames = _seeds(args)
     width, height = _size(args.size)
     rig = load_rig(args.rig or NUSCENES).resized(width, height)
-    settings = DriveSettings(rate_hz=args.rate)
+    settings = DriveSettings(rate_hz=args.rate, sweeps=args.sweeps)
     job = _Job(args.out, frames, rig, settings, args.format)
     if args.out is not None:
         _write(job, seeds, args.workers)
