@@ -136,6 +136,8 @@ class DecoderConfig:
             LiDAR these go to the images, too.
         placed_by_images: Queries that start at the peaks over the images, at the depth that the
             tokens say. The rest, and those of a sensor that is absent, start where they learned to.
+        seeded: Queries that were placed start with what is known of their token, see `model.seed`
+            (needs heat); CMT's start with nothing but a place.
         refine: Each layer starts from the centre that the one before it predicted; CMT's
             reference points stay where they are.
         plain_boxes: The head's ``height`` and ``dim`` hold what their names say; in CMT's files
@@ -158,6 +160,7 @@ class DecoderConfig:
     heat: bool = False
     placed: int = 0
     placed_by_images: int = 0
+    seeded: bool = False
     refine: bool = False
     plain_boxes: bool = False
     metric_offsets: bool = False
@@ -177,6 +180,9 @@ class DecoderConfig:
             raise ValueError(f"decoder.placed is {self.placed}, placed_by_images "
                              f"{self.placed_by_images}; expected 0 or more, together at most "
                              f"{self.queries}, the queries, and 0 without heat")
+        if self.seeded and not self.heat:
+            raise ValueError("decoder.seeded is true and heat false; expected both: queries are "
+                             "seeded from what the tokens say")
         if not 0.0 <= self.dropout < 1.0:
             raise ValueError(f"decoder.dropout is {self.dropout}; expected 0 or more, below 1")
 
@@ -228,8 +234,8 @@ def tiny() -> DetectorConfig:
                           intensity_scale=1.0, norm_momentum=0.1),
         decoder=DecoderConfig(channels=96, heads=4, layers=3, feedforward=192, queries=200,
                               head_channels=32, position="fourier", heat=True, placed=140,
-                              placed_by_images=60,
-                              refine=True, plain_boxes=True, metric_offsets=True, dropout=0.0),
+                              placed_by_images=60, seeded=True, refine=True, plain_boxes=True,
+                              metric_offsets=True, dropout=0.0),
         aqr=AqrConfig(mode="off"))
 
 

@@ -15,6 +15,7 @@ from aqr_perception.model.head import Head
 from aqr_perception.model.locality import FourierPosition, Locality
 from aqr_perception.model.memory import Memory, Selection
 from aqr_perception.model.position import Cameras, PositionEmbedding, inverse_sigmoid, range_limits
+from aqr_perception.model.seed import QuerySeed, seed_trust, tokens_under
 from aqr_perception.types import Batch
 
 
@@ -71,11 +72,28 @@ class Queries:
         reference_points: (B, D + Q, 3) in [0, 1] of the detection range; denoising ones first.
         denoising: D.
         blocked: (D + Q, D + Q) bool, True where a query may not see another; None: all may.
+        tokens: (B, D + Q) int64 token that seeds each query, or `seed.NOWHERE`; None: none does.
+        heat: (B, T, K) logits of all tokens, where queries are seeded.
     """
 
     reference_points: Tensor
     denoising: int = 0
     blocked: Tensor | None = None
+    tokens: Tensor | None = None
+    heat: Tensor | None = None
+
+    def behind(self, noisy: Tensor, blocked: Tensor, memory: Memory, selection: Selection
+               ) -> Queries:
+        """The same queries with denoising ones (B, D, 3) before them.
+
+        Where queries are seeded, these are by the cells of the bird's-eye view that they lie in.
+        """
+        tokens = self.tokens
+        if tokens is not None:
+            under = tokens_under(noisy, memory.bev_shape, selection.usable[:, 0])
+            tokens = torch.cat([under, tokens], dim=1)
+        return replace(self, reference_points=torch.cat([noisy, self.reference_points], dim=1),
+                       denoising=noisy.shape[1], blocked=blocked, tokens=tokens)
 
 
 class Decoder(nn.Module):
@@ -90,6 +108,7 @@ class Decoder(nn.Module):
             self.positions, self.locality = FourierPosition(config), Locality(config)
         else:
             self.positions = PositionEmbedding(config)
+        self.seed = QuerySeed(config.decoder.channels) if config.decoder.seeded else None
         self.layers = nn.ModuleList(DecoderLayer(config.decoder)
                                     for _ in range(config.decoder.layers))
         self.post_norm = nn.LayerNorm(config.decoder.channels)
@@ -142,6 +161,8 @@ class Decoder(nn.Module):
             if self.locality is not None and places is not None:
                 near, reading = self.locality(number, trace.references, cameras, places)
                 bias = replace(bias, columns=(*bias.columns, near), reading=reading)
+            if number == 0 and self.seed is not None:
+                target = self._seeded(target, queries, batch, attended, routing)
             keys, values = unchanged if attended is memory else chosen_tokens(attended)
             target, mass = layer(target, trace.positions, keys, values, chosen_bias(memory, bias),
                                  queries.blocked)
@@ -149,6 +170,15 @@ class Decoder(nn.Module):
                 router.observe(number, mass, state)
             trace.after(number, target)
         return *trace.read(), router.finish(state)
+
+    def _seeded(self, target: Tensor, queries: Queries, batch: Batch, memory: Memory,
+                routing: Routing | None) -> Tensor:
+        """(B, Q, C) what the queries know at the start; nothing where there is no token at all."""
+        if queries.tokens is None or queries.heat is None or not memory.tokens.shape[1]:
+            return target
+        assert self.seed is not None
+        trust = seed_trust(routing, batch.gains, memory, queries.tokens)
+        return trust * self.seed(memory, queries.heat, queries.tokens)
 
     def _token_positions(self, memory: Memory, cameras: Cameras) -> Tensor:
         """(B, T, C) position embedding of all tokens."""

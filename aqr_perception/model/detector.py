@@ -19,6 +19,7 @@ from aqr_perception.model.config import DetectorConfig
 from aqr_perception.model.decoder import Decoder, Queries
 from aqr_perception.model.heat import HeatHead, place_queries
 from aqr_perception.model.memory import select_sensors
+from aqr_perception.model.seed import all_logits
 from aqr_perception.model.tokens import Tokenizer, filled
 from aqr_perception.types import Batch, DetectorOutput
 
@@ -77,14 +78,17 @@ class Detector(nn.Module):
         memory = self.tokenizer(batch, selection)
         references = self.reference_points.expand(len(has_input), -1, -1)
         heat = self.heat(memory) if self.heat else None
-        if heat is not None and self.config.decoder.placed:
-            references = place_queries(self.config, heat, batch.image_from_lidar,
-                                       selection.usable, references)
         queries = Queries(references)
+        if heat is not None and self.config.decoder.placed:
+            references, tokens = place_queries(self.config, heat, batch.image_from_lidar,
+                                               selection.usable, references)
+            queries = Queries(references)
+            if self.config.decoder.seeded:
+                queries = Queries(references, tokens=tokens,
+                                  heat=all_logits(heat, self.reference_points))
         if denoising is not None:
-            extra = denoising.reference_points
-            queries = Queries(torch.cat([extra, references], dim=1), extra.shape[1],
-                              denoising.blocked)
+            queries = queries.behind(denoising.reference_points, denoising.blocked, memory,
+                                     selection)
         logits, boxes, report = self.decoder(memory, queries, batch, selection, history)
 
         noisy = queries.denoising

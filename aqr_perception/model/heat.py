@@ -4,8 +4,7 @@ Each token says for each class whether the centre of an object lies in it, and w
 an image also how deep. As a side task that gives every token of both trunks a target in every step,
 where queries reach few of them (CMT starts from trunks that were trained elsewhere; a small network
 that starts from nothing needs this). The peaks are also where the queries start (TransFusion, Bai
-et al., 2022, over the bird's-eye view). Only places are taken from it: what a query knows, it gets
-by attention, which AQR can bias.
+et al., 2022, over the bird's-eye view), and `model.seed` tells these what their token knows.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 from aqr_perception.model.config import DetectorConfig
 from aqr_perception.model.memory import Memory
 from aqr_perception.model.position import range_limits
+from aqr_perception.model.seed import NOWHERE
 from aqr_perception.types import CLASS_NAMES, Heat
 
 PRIOR = -4.0
@@ -59,7 +59,7 @@ class HeatHead(nn.Module):
 
 
 def place_queries(config: DetectorConfig, heat: Heat, image_from_lidar: Tensor, usable: Tensor,
-                  learned: Tensor) -> Tensor:
+                  learned: Tensor) -> tuple[Tensor, Tensor]:
     """Start queries at the peaks of the heat.
 
     The first `DecoderConfig.placed` start where the LiDAR sees something, the next
@@ -75,21 +75,29 @@ def place_queries(config: DetectorConfig, heat: Heat, image_from_lidar: Tensor, 
         learned: (B, Q, 3) learned reference points.
 
     Returns:
-        (B, Q, 3) reference points; the placed ones carry no gradient.
+        (B, Q, 3) reference points, of which the placed ones carry no gradient; and (B, Q) int64
+        the token of `Memory` that each was placed at, `NOWHERE` for the learned ones.
     """
     first, both = config.decoder.placed, config.decoder.placed + config.decoder.placed_by_images
     references = learned
+    tokens = torch.full(learned.shape[:2], NOWHERE, dtype=torch.int64, device=learned.device)
+    by_lidar = usable[:, :1]
     if heat.views and both > first:
-        seen = _image_peaks(config, heat, image_from_lidar, usable[:, 1:], both)
-        there = usable[:, 1:].any(dim=1)[:, None, None]
+        seen, token = _image_peaks(config, heat, image_from_lidar, usable[:, 1:], both)
+        token = token + heat.bev.shape[1] * heat.bev.shape[2]
+        there = usable[:, 1:].any(dim=1, keepdim=True)
         # With a LiDAR the strongest of them go to the places behind its own.
-        shifted = torch.where(usable[:, 0, None, None], seen.roll(first, dims=1), seen)
-        references = torch.cat([torch.where(there, shifted, learned[:, :both]),
+        seen = torch.where(by_lidar[..., None], seen.roll(first, dims=1), seen)
+        token = torch.where(by_lidar, token.roll(first, dims=1), token)
+        references = torch.cat([torch.where(there[..., None], seen, learned[:, :both]),
                                 learned[:, both:]], dim=1)
+        tokens[:, :both] = torch.where(there, token, NOWHERE)
     if heat.bev.shape[1] and first:
-        placed = torch.cat([_ground_peaks(config, heat, first), references[:, first:]], dim=1)
-        references = torch.where(usable[:, 0, None, None], placed, references)
-    return references
+        seen, token = _ground_peaks(config, heat, first)
+        references = torch.cat([torch.where(by_lidar[..., None], seen, references[:, :first]),
+                                references[:, first:]], dim=1)
+        tokens[:, :first] = torch.where(by_lidar, token, tokens[:, :first])
+    return references, tokens
 
 
 def unit_depth(image_from_lidar: Tensor, width: int) -> Tensor:
@@ -119,8 +127,8 @@ def _peak_heights(scores: Tensor) -> Tensor:
     return highest.flatten(1)
 
 
-def _ground_peaks(config: DetectorConfig, heat: Heat, count: int) -> Tensor:
-    """(B, count, 3) in [0, 1] of the range: the highest peaks over the bird's-eye view."""
+def _ground_peaks(config: DetectorConfig, heat: Heat, count: int) -> tuple[Tensor, Tensor]:
+    """The highest peaks over the bird's-eye view: (B, count, 3) in [0, 1], and their tokens."""
     rows, columns = heat.bev.shape[1:3]
     index = _peak_heights(heat.bev.detach().permute(0, 3, 1, 2)).topk(count, dim=1).indices
     y = (torch.div(index, columns, rounding_mode="floor") + 0.5) / rows
@@ -128,12 +136,12 @@ def _ground_peaks(config: DetectorConfig, heat: Heat, count: int) -> Tensor:
     middle = torch.stack([x, y, torch.full_like(x, HEIGHT)], dim=-1)
     offset = heat.offset.detach().flatten(1, 2).gather(1, index[..., None].expand(-1, -1, 3))
     low, high = range_limits(config, middle)
-    return (middle + offset.to(middle.dtype) / (high - low)).clamp(0.0, 1.0)
+    return (middle + offset.to(middle.dtype) / (high - low)).clamp(0.0, 1.0), index
 
 
 def _image_peaks(config: DetectorConfig, heat: Heat, image_from_lidar: Tensor, usable: Tensor,
-                 count: int) -> Tensor:
-    """(B, count, 3) in [0, 1] of the range: the highest peaks over all images of a frame."""
+                 count: int) -> tuple[Tensor, Tensor]:
+    """The highest peaks over all images of a frame: (B, count, 3) in [0, 1], and their tokens."""
     image = config.image
     assert image is not None
     views = list(heat.views)
@@ -157,4 +165,4 @@ def _image_peaks(config: DetectorConfig, heat: Heat, image_from_lidar: Tensor, u
     pixel = torch.stack([u * depth, v * depth, depth, torch.ones_like(depth)], dim=-1)
     xyz = (back @ pixel[..., None])[..., :3, 0]
     low, high = range_limits(config, xyz)
-    return ((xyz - low) / (high - low)).clamp(0.0, 1.0)
+    return ((xyz - low) / (high - low)).clamp(0.0, 1.0), index

@@ -22,13 +22,15 @@ from aqr_perception.types import Batch, Calibration, CameraImage, LidarCloud, Se
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Ranges that the draws come from; the geometric ones are CMT's.
+    """Ranges that the draws come from; those of the world are CMT's but for yaw and mirror.
 
     Attributes:
-        yaw: Largest turn of the world either way [rad].
+        yaw: Largest turn of the world either way [rad]; CMT's is π/4.
         scale: Smallest and largest scale of the world.
         translation: Standard deviation of its shift along each axis [m].
-        mirror: Whether the world is mirrored left-right and front-back, each half of the time.
+        mirror: Whether the world is mirrored left-right and front-back, each half of the time, as
+            in CMT. Traffic then keeps to either side, and a small network that sees little of an
+            object no longer learns which way it heads.
         crop: Smallest share of a picture's width and height that a random crop keeps.
         mirror_image: Whether pictures are mirrored half of the time, the projection with them.
         color: Largest relative change of brightness, contrast and saturation.
@@ -37,6 +39,7 @@ class Augmentation:
         intensity: Largest relative change of LiDAR intensity.
         point_dropout: Largest share of points that is left out at random.
         point_noise: Standard deviation of noise on the points [m].
+        fewer_sweeps: Share of clouds of several sweeps that lose some of the older ones.
         no_images: Share of frames whose cameras are all left out.
         no_lidar: Share of frames whose LiDAR is left out.
         some_images: Share of frames of which one to V - 1 cameras are left out.
@@ -44,10 +47,10 @@ class Augmentation:
             to learn from in every batch of at least that size.
     """
 
-    yaw: float = 0.785
+    yaw: float = 0.3
     scale: tuple[float, float] = (0.9, 1.1)
     translation: float = 0.5
-    mirror: bool = True
+    mirror: bool = False
     crop: float = 0.8
     mirror_image: bool = True
     color: float = 0.4
@@ -56,6 +59,7 @@ class Augmentation:
     intensity: float = 0.5
     point_dropout: float = 0.3
     point_noise: float = 0.01
+    fewer_sweeps: float = 0.3
     no_images: float = 0.2
     no_lidar: float = 0.2
     some_images: float = 0.15
@@ -196,11 +200,20 @@ def _vary_points(cloud: LidarCloud, settings: Augmentation, rng: np.random.Gener
                  ) -> LidarCloud:
     """Drop points, jitter them, and change the scale and curve of their intensity."""
     dropout = rng.uniform(0, settings.point_dropout)
-    points = cloud.points[rng.random(len(cloud.points)) >= dropout].copy()
+    points = _newest_sweeps(cloud.points, settings, rng)
+    points = points[rng.random(len(points)) >= dropout].copy()
     points[:, :3] += rng.normal(0, settings.point_noise, (len(points), 3)).astype(np.float32)
     factor, power = 1 + rng.uniform(-settings.intensity, settings.intensity, 2)
     points[:, 3] = np.clip(factor * points[:, 3] ** power, 0, 1)
     return replace(cloud, points=points)
+
+
+def _newest_sweeps(points: NDArray[np.float32], settings: Augmentation, rng: np.random.Generator
+                   ) -> NDArray[np.float32]:
+    """All sweeps of a cloud, or with some chance fewer of them: vehicles differ in that."""
+    fewer, share = rng.random() < settings.fewer_sweeps, rng.random()
+    oldest = points[:, 4].max(initial=0.0)
+    return points[points[:, 4] < share * oldest] if fewer and oldest > 0 else points
 
 
 def _draw_world(settings: Augmentation, rng: np.random.Generator) -> NDArray[np.float64]:

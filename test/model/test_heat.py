@@ -47,7 +47,7 @@ def place(heat, placed, learned, lidar=(True,), by_images=0, cameras=True):
     frames, views = heat.image.shape[:2]
     usable = torch.cat([torch.tensor(lidar)[:, None], torch.full((frames, views), cameras)], dim=1)
     return place_queries(config_with(placed, by_images, learned.shape[1]), heat,
-                         PROJECTION.expand(frames, views, 4, 4), usable, learned)
+                         PROJECTION.expand(frames, views, 4, 4), usable, learned)[0]
 
 
 def test_queries_start_at_the_strongest_peaks():
@@ -138,6 +138,6 @@ def test_heat_comes_with_the_output_only_where_it_is_asked_for():
     assert heat.image.shape == (1, 4, *config.image.map_shape, 10)
     assert heat.image_offset.shape == (1, 4, *config.image.map_shape, 3)
     assert heat.views == (0, 1, 2, 3)
-    plain = replace(config, decoder=replace(config.decoder, heat=False, placed=0,
+    plain = replace(config, decoder=replace(config.decoder, heat=False, seeded=False, placed=0,
                                             placed_by_images=0))
     assert untrained(plain)(batch).heat is None
