@@ -166,6 +166,25 @@ class Mounting:
 
 
 @dataclass(frozen=True)
+class SweepSettings:
+    """How many sweeps of the LiDAR a frame's cloud is made of: configuration, as in the training.
+
+    Attributes:
+        count: The newest and those before it, 1 to 10.
+        interval_s: Wanted age of each of those before it over the next newer one [s], 0.02 to 1.
+    """
+
+    count: int = 4
+    interval_s: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.count <= 10:
+            raise ValueError(f"lidar.sweeps is {self.count}; expected 1 to 10")
+        if not 0.02 <= self.interval_s <= 1.0:
+            raise ValueError(f"lidar.sweep_interval is {self.interval_s} s; expected 0.02 to 1")
+
+
+@dataclass(frozen=True)
 class Gains:
     """How much of each sensor's attention to keep: 1 as trained, 0 exactly as if it were absent.
 

@@ -76,10 +76,16 @@ def run(args: argparse.Namespace) -> int:
 def read_frames(source: Path, rig: Rig) -> Iterator[tuple[SensorFrame, Annotations | None]]:
     """Frames of a frame directory, a folder of them, or a bag, with their truth where it is known.
 
+    Each cloud is joined with the sweeps of the frames before it, as in the node; points in an
+    object's box are counted before that.
+
     Raises:
         OSError: A file is not there.
         ValueError: A file is damaged, or the source is none of these.
     """
+    from aqr_perception.runtime.sweeps import SweepAccumulator
+
+    sweeps = SweepAccumulator(rig.sweeps)
     if (source / "metadata.yaml").exists():
         from aqr_perception.geometry.boxes import points_in_boxes
         from aqr_perception.ros.bag_frames import frames_from_bag, truth_from_bag
@@ -89,12 +95,12 @@ def read_frames(source: Path, rig: Rig) -> Iterator[tuple[SensorFrame, Annotatio
             if truth is not None and frame.lidar is not None:
                 counts = points_in_boxes(frame.lidar.points, truth.boxes).sum(axis=1)
                 truth = replace(truth, num_lidar_pts=counts)
-            yield frame, truth
+            yield sweeps.frame(frame), truth
         return
     from aqr_perception.recordings.boxes_file import read_annotations
     from aqr_perception.recordings.frame_directory import find_frames, read_frame
     for folder in find_frames(source):
-        yield read_frame(folder, rig), read_annotations(folder)
+        yield sweeps.frame(read_frame(folder, rig)), read_annotations(folder)
 
 
 def chosen(frames: Iterator[tuple[SensorFrame, Annotations | None]], wanted: int | None,

@@ -13,11 +13,12 @@ from typing import Any
 
 import yaml
 
-from aqr_perception.types import Mounting
+from aqr_perception.types import Mounting, SweepSettings
 
 NUSCENES_CAMERAS = ("CAM_FRONT", "CAM_FRONT_RIGHT", "CAM_FRONT_LEFT", "CAM_BACK", "CAM_BACK_LEFT",
                     "CAM_BACK_RIGHT")
-PARAMETERS = ("cameras", "lidar.forward_axis", "lidar.height", "lidar.intensity_max")
+PARAMETERS = ("cameras", "lidar.forward_axis", "lidar.height", "lidar.intensity_max",
+              "lidar.sweeps", "lidar.sweep_interval")
 """The node's parameters that a rig is made of."""
 LARGEST_FILE = 1 << 20
 """Bytes; parameters are a few thousand."""
@@ -34,11 +35,13 @@ class Rig:
         mounting: How the LiDAR frame lies to the model frame.
         intensity_max: Intensity that the driver gives for full reflection; None takes what a
             recording says itself, else 255.
+        sweeps: How sweeps are joined.
     """
 
     camera_names: tuple[str, ...] = NUSCENES_CAMERAS
     mounting: Mounting = field(default_factory=Mounting)
     intensity_max: float | None = None
+    sweeps: SweepSettings = field(default_factory=SweepSettings)
 
     def __post_init__(self) -> None:
         names = self.camera_names
@@ -70,7 +73,13 @@ class Rig:
         intensity_max = None
         if parameters.get("lidar.intensity_max") is not None:
             intensity_max = _number(parameters, "lidar.intensity_max", 0.0)
-        return cls(tuple(cameras), mounting, intensity_max)
+        usual = SweepSettings()
+        count = _number(parameters, "lidar.sweeps", usual.count)
+        if not count.is_integer():
+            raise ValueError(f"lidar.sweeps is {count}; expected a whole number")
+        sweeps = SweepSettings(
+            int(count), _number(parameters, "lidar.sweep_interval", usual.interval_s))
+        return cls(tuple(cameras), mounting, intensity_max, sweeps)
 
 
 def load_rig(path: str | Path) -> Rig:

@@ -174,6 +174,15 @@ class FrameTransforms:
         self._rig.note_motion(found=True)
         return pose
 
+    def earlier_pose(self, frame: str, stamp_ns: int) -> rigid.Matrix | None:
+        """(4, 4) pose of a frame in the fixed frame at an earlier stamp, without waiting for tf."""
+        if not self._fixed_frame:
+            return None
+        try:
+            return self._rig.look_up(0.0, self._fixed_frame, stamp_ns, frame, stamp_ns, "")
+        except TransformException:
+            return None
+
     def camera_from_lidar(self, camera_frame: str, camera_ns: int, lidar_ns: int) -> rigid.Matrix:
         """(4, 4) camera at its own stamp from LiDAR at its stamp, motion between them included.
 

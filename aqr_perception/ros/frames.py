@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from aqr_perception.geometry import rigid
 from aqr_perception.ros.calibration import CameraModels, FrameTransforms, RigTransforms
 from aqr_perception.ros.conversions import (
     cloud_from_message,
@@ -15,6 +21,7 @@ from aqr_perception.ros.conversions import (
 from aqr_perception.ros.parameters import NodeConfig
 from aqr_perception.runtime.mode import SensorUse
 from aqr_perception.runtime.sample_set import LIDAR, Sample, SampleSet, SampleState
+from aqr_perception.runtime.sweeps import JoinedCloud, KeptSweep, joined
 from aqr_perception.types import Calibration, CameraImage, LidarCloud, SensorFrame
 
 DECODERS = 6
@@ -76,6 +83,9 @@ class FrameAssembler:
         transforms = self._transforms.begin(self._lidar_frame)
         fixed_from_lidar = transforms.fixed_from_lidar(samples.stamp_ns)
         images = self._images(samples, transforms, problems)
+        cloud = self._joined(samples, lidar, transforms, fixed_from_lidar)
+        if lidar is not None and cloud is not None:
+            lidar = replace(lidar, points=cloud.points)
         notes += transforms.notes
         frame = SensorFrame(samples.stamp_ns, self._lidar_frame, lidar, images,
                             self._config.cameras, fixed_from_lidar)
@@ -87,6 +97,9 @@ class FrameAssembler:
                       problems.get(sensor, ""))
             for sensor, (name, state, present, age) in enumerate(
                 zip(names, samples.states, frame.present, frame.ages_s)))
+        if cloud is not None:
+            sensors = (replace(sensors[LIDAR], sweeps=cloud.sweeps, remark=cloud.remark),
+                       *sensors[1:])
         return AssembledFrame(frame, sensors, tuple(notes))
 
     def _cloud(self, samples: SampleSet, problems: dict[int, str], notes: list[str]
@@ -96,13 +109,12 @@ class FrameAssembler:
             return None
         message = sample.payload
         try:
-            frame_id = message.header.frame_id or self._config.lidar_frame_id
+            frame_id = self._frame_of(message)
             if not frame_id:
                 raise ValueError("the point cloud's header.frame_id is empty; expected the LiDAR's "
                                  "tf frame")
             self._lidar_frame = frame_id
-            points = cloud_from_message(message, self._config.intensity_max,
-                                        self._config.intensity_field)
+            points = self._points_of(message)
             if not len(points):
                 raise ValueError("the point cloud holds no point")
         except ValueError as error:
@@ -110,6 +122,41 @@ class FrameAssembler:
             return None
         notes += filter(None, [cloud_note(message, self._config.intensity_field)])
         return LidarCloud(sample.stamp_ns, points)
+
+    def _frame_of(self, message: Any) -> str:
+        return message.header.frame_id or self._config.lidar_frame_id
+
+    def _points_of(self, message: Any) -> NDArray[np.float32]:
+        return cloud_from_message(message, self._config.intensity_max,
+                                  self._config.intensity_field)
+
+    def _joined(self, samples: SampleSet, lidar: LidarCloud | None, transforms: FrameTransforms,
+                fixed_from_lidar: rigid.Matrix | None) -> JoinedCloud | None:
+        """The cloud with the sweeps before it; what is found out of each is kept for later sets."""
+        if lidar is None:
+            return None
+        own, *earlier = samples.sweeps or (KeptSweep(lidar.stamp_ns),)
+        own.points, own.fixed_from_lidar = lidar.points, fixed_from_lidar
+        if fixed_from_lidar is not None:
+            own.message = None
+        return joined(own, earlier, lambda sweep: self._complete(sweep, transforms))
+
+    def _complete(self, sweep: KeptSweep, transforms: FrameTransforms) -> None:
+        """Find out what is not known yet of an earlier sweep: its set may have been passed over.
+
+        One that does not fit stays without points; where it has a set of its own, that one says so.
+        """
+        if sweep.message is None:
+            return
+        if sweep.fixed_from_lidar is None:
+            sweep.fixed_from_lidar = transforms.earlier_pose(
+                self._frame_of(sweep.message), sweep.stamp_ns)
+        if sweep.fixed_from_lidar is None:
+            return  # it may be known for the next set
+        if sweep.points is None:
+            with contextlib.suppress(ValueError):
+                sweep.points = self._points_of(sweep.message)
+        sweep.message = None
 
     def _images(self, samples: SampleSet, transforms: FrameTransforms, problems: dict[int, str]
                 ) -> tuple[CameraImage | None, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from rclpy.clock import Clock
@@ -22,6 +23,7 @@ from aqr_perception.ros.synchronization import set_maker
 from aqr_perception.runtime.health import FlowMonitor
 from aqr_perception.runtime.restart import RestartWatch
 from aqr_perception.runtime.sample_set import LIDAR, SampleSet
+from aqr_perception.runtime.sweeps import KeptSweep, SweepAccumulator
 from aqr_perception.runtime.synchronizer import SynchronizerCounts
 
 try:
@@ -51,7 +53,7 @@ class Inputs:
 
         Args:
             node: The subscriptions are its.
-            config: Cameras, transport and synchronisation.
+            config: Cameras, transport, synchronisation and how sweeps are joined.
             cameras: Told of each CameraInfo.
             topics: Where they come from.
             on_set: Called with each set, in order.
@@ -61,6 +63,7 @@ class Inputs:
         self._on_set = on_set
         self._on_bad = on_bad
         self._sets = set_maker(config.sync)
+        self._sweeps = SweepAccumulator(config.sweeps)
         self._topics = topics
         self.flows = tuple(FlowMonitor() for _ in topics.data)
         self.incompatible: dict[int, str] = {}
@@ -91,6 +94,7 @@ class Inputs:
         """Forget all that waits: the clock went back."""
         self._rounds = RestartWatch(len(self.flows))
         self._sets.clear()
+        self._sweeps.clear()
         self._poll()
 
     def close(self) -> None:
@@ -129,8 +133,11 @@ class Inputs:
         if self._rounds.starts_again(sensor, stamp_ns, now_ns):
             self.restarts += 1
             for samples in self._sets.flush(now_ns):
-                self._on_set(samples)
+                self._hand_on(samples)
             self._sets.clear()
+            self._sweeps.clear()
+        if sensor == LIDAR:  # kept as it is: who needs its points decodes them
+            self._sweeps.keep(KeptSweep(stamp_ns, message=message))
         self._sets.add(sensor, stamp_ns, message, now_ns)
         self._poll()
 
@@ -150,7 +157,7 @@ class Inputs:
         """Hand on the sets that are due, and wake up at the deadline of the next."""
         now_ns = time.monotonic_ns()
         for samples in self._sets.poll(now_ns, expire):
-            self._on_set(samples)
+            self._hand_on(samples)
         due_ns = self._sets.next_due()
         if due_ns is None:
             self._timer.cancel()
@@ -158,6 +165,13 @@ class Inputs:
             self._drained = False
             self._wake_after(due_ns - now_ns)
         self._due_ns = due_ns
+
+    def _hand_on(self, samples: SampleSet) -> None:
+        """Give a set out together with the sweeps before its own."""
+        own = samples.samples[LIDAR]
+        if own is not None:
+            samples = replace(samples, sweeps=self._sweeps.chosen(own.stamp_ns))
+        self._on_set(samples)
 
     def _wake_after(self, delay_ns: int) -> None:
         self._timer.timer_period_ns = max(delay_ns, 1)

@@ -9,7 +9,7 @@ everything as it was.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from rcl_interfaces.msg import SetParametersResult
@@ -26,7 +26,7 @@ from aqr_perception.ros.run_time import (
     controls_of,
 )
 from aqr_perception.ros.synchronization import SyncConfig, declared
-from aqr_perception.types import MODEL_LIDAR_HEIGHT, Controls, Mounting
+from aqr_perception.types import MODEL_LIDAR_HEIGHT, Controls, Mounting, SweepSettings
 
 IMAGE_TRANSPORTS = ("raw", "compressed")
 
@@ -49,6 +49,7 @@ class NodeConfig:
         lidar_frame_id: tf frame of the LiDAR while no cloud has come; empty: not known until then.
         sync: How messages are made into sets.
         output_frame: tf frame that results are given in; empty: the LiDAR's.
+        sweeps: How sweeps of the LiDAR are joined.
     """
 
     autostart: bool
@@ -64,6 +65,7 @@ class NodeConfig:
     lidar_frame_id: str
     sync: SyncConfig
     output_frame: str = ""
+    sweeps: SweepSettings = field(default_factory=SweepSettings)
 
     def __post_init__(self) -> None:
         if self.image_transport not in IMAGE_TRANSPORTS:
@@ -97,6 +99,12 @@ STRUCTURAL = (
     Spec("lidar.intensity_max", 255.0, "Value of the cloud's intensity that means full",
          (1e-6, 1e9)),
     Spec("lidar.intensity_field", "intensity", "Name of the cloud's intensity field"),
+    Spec("lidar.sweeps", SweepSettings().count,
+         "Sweeps that are joined to one cloud, the newest and those before it, by the car's motion "
+         "in fixed_frame; 1: each alone. As in the training", (1, 10)),
+    Spec("lidar.sweep_interval", SweepSettings().interval_s,
+         "Wanted time between those sweeps [s]; of a faster LiDAR the nearest are taken",
+         (0.02, 1.0)),
     Spec("lidar.frame_id", "", "tf frame of the LiDAR, for detections before the first cloud came; "
                                "empty: until then there are none"),
     Spec("fixed_frame", "odom", "tf frame that does not move with the car; joins the stamps of "
@@ -214,4 +222,5 @@ def _read_config(node: Node) -> NodeConfig:
         tf_timeout_s=values["tf.timeout"],
         lidar_frame_id=values["lidar.frame_id"],
         sync=declared(node, tuple(values["cameras"])),
-        output_frame=values["output_frame"])
+        output_frame=values["output_frame"],
+        sweeps=SweepSettings(values["lidar.sweeps"], values["lidar.sweep_interval"]))

@@ -42,6 +42,8 @@ def of_input(facts: InputFacts, flow: FlowReport, use: SensorUse | None) -> Diag
         message += (f"; its stamps lie {abs(offset_s):.0f} s "
                     f"{'ahead of' if offset_s > 0 else 'behind'} the node's clock (a recording "
                     "wants use_sim_time and /clock)")
+    if use is not None and use.remark:
+        message += f"; {use.remark}"
     if use is not None and use.problem:
         level, message = WARN, use.problem
     if reason is not None:
@@ -52,7 +54,8 @@ def of_input(facts: InputFacts, flow: FlowReport, use: SensorUse | None) -> Diag
         "jitter_ms": flow.jitter_ms, "lost": flow.lost, "received": flow.received,
         "refused": flow.refused,
         "in_last_frame": use.state.value if use else None,
-        "age_in_frame_ms": use.age_s * 1e3 if use and use.age_s == use.age_s else None})
+        "age_in_frame_ms": use.age_s * 1e3 if use and use.age_s == use.age_s else None,
+        "sweeps_joined": use.sweeps if use else None})
 
 
 def of_output(reasons: Sequence[Reason], stage: str, loop: LoopHealth | None) -> DiagnosticStatus:

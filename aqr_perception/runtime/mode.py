@@ -17,12 +17,16 @@ class SensorUse:
         state: Fresh, stale or absent.
         age_s: How much older than the frame's stamp its data is [s]; NaN where absent.
         problem: Why its message was left out; empty where there was none or it was taken.
+        sweeps: How many sweeps its cloud was joined of; None of a camera.
+        remark: What there is to say of those, in words.
     """
 
     name: str
     state: SampleState
     age_s: float
     problem: str = ""
+    sweeps: int | None = None
+    remark: str = ""
 
 
 def describe(sensors: Sequence[SensorUse]) -> str:

@@ -6,6 +6,8 @@ import enum
 from dataclasses import dataclass
 from typing import Any
 
+from aqr_perception.runtime.sweeps import KeptSweep
+
 LIDAR = 0
 """Its place among the sensors; the cameras follow."""
 
@@ -38,6 +40,8 @@ class SampleSet:
         states: (S,) likewise.
         waited_ns: From the anchor's arrival to the decision [ns].
         timed_out: Whether the deadline decided.
+        sweeps: The LiDAR's own sweep and the earlier ones to be joined to it, newest first; empty
+            where its message is to be taken alone.
     """
 
     stamp_ns: int
@@ -46,3 +50,4 @@ class SampleSet:
     states: tuple[SampleState, ...]
     waited_ns: int
     timed_out: bool
+    sweeps: tuple[KeptSweep, ...] = ()

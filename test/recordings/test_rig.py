@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from aqr_perception.recordings.rig import Rig, load_rig
-from aqr_perception.types import Mounting
+from aqr_perception.types import Mounting, SweepSettings
 
 CONFIG = Path(__file__).parents[2] / "config"
 
@@ -33,6 +33,13 @@ def test_parameters_of_all_nodes_in_the_file_count_the_later_ones_more(tmp_path)
     assert rig.mounting.height == 2.5
 
 
+def test_how_sweeps_are_joined_comes_from_the_same_file(tmp_path):
+    path = tmp_path / "rig.yaml"
+    path.write_text("/**: {ros__parameters: {lidar: {sweeps: 2, sweep_interval: 0.05}}}\n")
+    assert load_rig(path).sweeps == SweepSettings(2, 0.05)
+    assert load_rig(CONFIG / "perception.yaml").sweeps == SweepSettings() == SweepSettings(4, 0.1)
+
+
 @pytest.mark.parametrize(("text", "words"), [
     ("{", "not YAML"), ("", "ros__parameters"), ("a: 1", "ros__parameters"),
     ("/**: {ros__parameters: {cameras: 3}}", "cameras is 3"),
@@ -44,6 +51,10 @@ def test_parameters_of_all_nodes_in_the_file_count_the_later_ones_more(tmp_path)
     ("/**: {ros__parameters: {lidar: {height: .nan}}}", r"lidar\.height"),
     ("/**: {ros__parameters: {lidar: {intensity_max: 0}}}", "intensity_max"),
     ("/**: {ros__parameters: {lidar: {intensity_max: yes}}}", "intensity_max"),
+    ("/**: {ros__parameters: {lidar: {sweeps: 2.5}}}", r"lidar\.sweeps is 2\.5"),
+    ("/**: {ros__parameters: {lidar: {sweeps: 11}}}", r"lidar\.sweeps is 11; expected 1 to 10"),
+    ("/**: {ros__parameters: {lidar: {sweep_interval: .inf}}}", r"lidar\.sweep_interval is inf"),
+    ("/**: {ros__parameters: {lidar: {sweep: 2}}}", r"did you mean lidar\.sweeps"),
     ("/**: {ros__parameters: {lidar: {foward_axis: x}}}", r"did you mean lidar\.forward_axis"),
     ("/**: {ros__parameters: {camera: [a]}}", "did you mean cameras"),
     ("/**: {ros__parameters: &a {lidar: *a}}", "holds itself"),
