@@ -68,18 +68,19 @@ def _simulate(out: Path, frames: int) -> Path:
     from tqdm import tqdm
 
     from aqr_perception.recordings.frame_writer import write_frame
-    from aqr_perception.simulation.drive import simulate_drive
+    from aqr_perception.simulation.drive import DriveSettings, simulate_drive
     from aqr_perception.simulation.rig import load_rig
-    from aqr_perception.simulation.splits import HELD_OUT
+    from aqr_perception.simulation.splits import HELD_OUT, SWEEPS
 
-    folder = out / f"drive_{frames}x{SIZE[0]}x{SIZE[1]}"
+    folder = out / f"drive_{frames}x{SIZE[0]}x{SIZE[1]}x{SWEEPS}"
     done = folder / "complete"
     if done.exists():
         return folder
     rig = load_rig().resized(*SIZE)
     on_car = {camera.name: camera.ego_from_camera for camera in rig.cameras}
     print(f"rendering {frames} frames of a drive that training never saw (once)", flush=True)
-    for k, (frame, truth) in enumerate(tqdm(simulate_drive(HELD_OUT.start, frames, rig),
+    for k, (frame, truth) in enumerate(tqdm(simulate_drive(HELD_OUT.start, frames, rig,
+                                                           DriveSettings(sweeps=SWEEPS)),
                                             total=frames, unit="frame", disable=None)):
         write_frame(folder / f"frame_{k:04d}", frame, truth, rig.lidar.ego_from_lidar, on_car)
     done.touch()

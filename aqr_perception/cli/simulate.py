@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from aqr_perception.simulation.rig import SensorRig
 
 FRAMES = 16
-SWEEPS = 4
-"""Of what the shipped weights are trained with."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +52,8 @@ class _Job:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
+    from aqr_perception.simulation.splits import SWEEPS
+
     parser.add_argument("out", type=Path, nargs="?", help="folder to write to")
     parser.add_argument("--drives", type=int, default=1, help="how many drives (default: 1)")
     parser.add_argument("--frames", type=int,
@@ -224,7 +224,8 @@ def _print_statistics(job: _Job, seeds: Sequence[int]) -> None:
     name = f"{len(seeds)} drives of {job.frames} frames"
     print(box_table([truth for _, truth in found], name))
     print()
-    print(cloud_table([frame.lidar.points for frame, _ in found if frame.lidar], name))
+    sweeps = [frame.lidar.points for frame, _ in found if frame.lidar]
+    print(cloud_table([sweep[sweep[:, 4] == 0] for sweep in sweeps], name))
 
 
 def _frames(job: _Job, seeds: Sequence[int]) -> Iterator[Frame]:
@@ -237,6 +238,6 @@ def _frames(job: _Job, seeds: Sequence[int]) -> Iterator[Frame]:
     for seed in seeds:
         path = None if job.out is None else drive_path(job.out, seed)
         drive = read_drive(path) if path is not None and path.exists() else simulate_drive(
-            seed, job.frames, job.rig, replace(job.settings, images=False))
+            seed, job.frames, job.rig, replace(job.settings, images=False, sweeps=1))
         for frame, truth in drive:
             yield replace(frame, images=(None,) * len(frame.images)), truth

@@ -16,6 +16,8 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,6 +59,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="share of the steps up to there (default: 0.4)")
     parser.add_argument("--denoising-groups", type=int, default=10,
                         help="most noisy copies of each object (default: 10)")
+    parser.add_argument("--trained-with", default="", metavar="COMMAND",
+                        help="what the weights say they were trained with (default: this command)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--workers", type=int, default=1, help="loader processes")
@@ -96,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
     if args.aqr is not None:
         detector = with_mode(detector, args.aqr)
     trainer = Trainer(detector, DriveFolder(args.drives), Mounting(), settings, args.out,
-                      device)
+                      device, args.trained_with or shlex.join(["aqr_perception", *sys.argv[1:]]))
     if trainer.step:
         print(f"going on at step {trainer.step}")
     weights = trainer.run()

@@ -6,6 +6,8 @@ Points are (N, 5): x, y, z [m] in the LiDAR frame, intensity 0..1, dt [s]. Point
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -48,8 +50,14 @@ def fewer_points(points: Points, share: float, rng: np.random.Generator) -> Poin
 
 
 def without_objects(points: Points, boxes: Boxes3D) -> Points:
-    """Nothing on some objects, as from surfaces that swallow the beam."""
-    return points[~points_in_boxes(points, boxes, .15).any(axis=0)]
+    """Nothing on some objects, as from surfaces that swallow the beam, in any of the sweeps."""
+    gone = np.zeros(len(points), bool)
+    for age in np.unique(points[:, 4]):
+        sweep = points[:, 4] == age
+        then = boxes.center.copy()
+        then[:, :2] -= np.nan_to_num(boxes.velocity) * age
+        gone[sweep] = points_in_boxes(points[sweep], replace(boxes, center=then), .15).any(axis=0)
+    return points[~gone]
 
 
 def picked_places(points: Points, count: int, rng: np.random.Generator) -> Boxes3D:
@@ -65,7 +73,10 @@ def picked_places(points: Points, count: int, rng: np.random.Generator) -> Boxes
 
 
 def with_ghosts(points: Points, count: int, rng: np.random.Generator) -> tuple[Points, Boxes3D]:
-    """Things that are not there: the visible sides of boxes the size of cars and people."""
+    """Things that are not there: the visible sides of boxes the size of cars and people.
+
+    They stand still, and every sweep of the cloud has seen them.
+    """
     azimuth, distance = rng.uniform(-np.pi, np.pi, count), rng.uniform(5, 35, count)
     large = rng.random(count) < .6
     size = np.where(large[:, None], [4.4, 1.9, 1.6], [.7, .7, 1.7]) * rng.uniform(.85, 1.15,
@@ -75,7 +86,11 @@ def with_ghosts(points: Points, count: int, rng: np.random.Generator) -> tuple[P
     center = np.column_stack([xy, low + size[:, 2] / 2]).astype(np.float32)
     yaw = rng.uniform(-np.pi, np.pi, count).astype(np.float32)
     boxes = Boxes3D(center, size.astype(np.float32), yaw, np.zeros((count, 2), np.float32))
-    added = [_box_returns(boxes[k:k + 1], rng) for k in range(count)]
+    added = []
+    for age in np.unique(points[:, 4]) if len(points) else np.zeros(1, np.float32):
+        for k in range(count):
+            added.append(_box_returns(boxes[k:k + 1], rng))
+            added[-1][:, 4] = age
     return np.concatenate([points, *added]).astype(np.float32), boxes
 
 

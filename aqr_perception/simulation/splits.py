@@ -8,6 +8,8 @@ HELD_OUT = range(1_000_000, 1_000_020)
 """Drives that every published figure is measured on."""
 HELD_OUT_FRAMES = 10
 """Frames of each of them: 200 in all."""
+SWEEPS = 4
+"""Sweeps in each of their clouds, and in those of training."""
 TRAIN = range(0, VALIDATION.start)
 """Every seed below is free for training."""
 

@@ -113,17 +113,20 @@ class Trainer:
         folder: Where state, log, TensorBoard files and weights go; a state that lies there is
             resumed from.
         device: Where to train.
+        command: What the weights say they were trained with.
 
     Raises:
         ValueError: The folder holds a run with other settings, or nothing is left to train.
     """
 
     def __init__(self, detector: Detector, source: FrameSource, mounting: Mounting,
-                 settings: TrainingSettings, folder: Path, device: torch.device) -> None:
+                 settings: TrainingSettings, folder: Path, device: torch.device,
+                 command: str = "") -> None:
         self.detector = detector.to(device)
         self.settings = settings
         self.folder = folder
         self.device = device
+        self.command = command
         self.rank, self.processes = process()
         self.criterion = Criterion()
         if settings.freeze_baseline:
@@ -180,7 +183,7 @@ class Trainer:
         log.close()
         weights = self.folder / WEIGHTS_FILE
         checkpoint.save(weights, self.average or self.detector,
-                        {"training": json.dumps(self._identity())})
+                        {"training": json.dumps(self._identity()), "command": self.command})
         return weights
 
     def _batches(self) -> Iterator[TrainingBatch]:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 
 from aqr_perception.geometry import rigid
 from aqr_perception.geometry.boxes import points_in_boxes
@@ -93,3 +94,22 @@ def test_calibration_includes_the_motion_between_the_stamps(drive: list[Frame]):
     shift = image.calibration.camera_from_lidar[2, 3] - static[2, 3]
     # The front camera exposed 35 ms earlier, farther back, so the LiDAR lay farther ahead.
     assert abs(shift - speed * .0355) < .15 + .1 * speed * .0355
+
+
+def test_sweeps_before_a_frame_change_nothing_else_and_lie_on_what_stands():
+    settings = DriveSettings(images=False, sweeps=3)
+    rig = load_rig().resized(176, 64)
+    several = simulate_drive(5, 3, rig, settings)
+    single = simulate_drive(5, 3, rig, DriveSettings(images=False))
+    for (frame, truth), (alone, _) in zip(several, single):
+        assert frame.lidar is not None
+        assert alone.lidar is not None
+        points = frame.lidar.points
+        assert np.unique(points[:, 4]) == pytest.approx([0, .1, .2])
+        assert (points[points[:, 4] == 0] == alone.lidar.points).all()
+        standing = truth.boxes[(np.hypot(*truth.boxes.velocity.T) == 0)
+                               & (truth.num_lidar_pts > 20)]
+        counts = [points_in_boxes(points[points[:, 4] == age], standing).sum(1)
+                  for age in np.unique(points[:, 4])]
+        assert len(standing)
+        np.testing.assert_allclose(np.divide(counts[1:], counts[0]), 1, atol=.5)

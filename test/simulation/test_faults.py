@@ -299,3 +299,21 @@ def test_nothing_in_the_cloud_gives_no_places():
     assert len(point_damage.picked_places(empty, 3, np.random.default_rng(0))) == 0
     assert len(point_damage.without_objects(empty, Boxes3D.empty())) == 0
     assert len(point_damage.fewer_beams(empty, 8)) == 0
+
+
+def test_what_moves_is_missing_from_the_sweeps_before_too():
+    here, gone = [20.0, 0, 0, .1, 0], [19.0, 0, 0, .1, .1]
+    elsewhere = [17.0, 0, 0, .1, .1]  # where nobody was 0.1 s ago
+    box = Boxes3D(np.array([[20, 0, 0]], np.float32), np.full((1, 3), 1.5, np.float32),
+                  np.zeros(1, np.float32), np.array([[10, 0]], np.float32))
+    left = point_damage.without_objects(np.array([here, gone, elsewhere], np.float32), box)
+    assert left.tolist() == pytest.approx(np.array([elsewhere], np.float32))
+
+
+def test_ghosts_stand_in_every_sweep():
+    points = np.zeros((40, 5), np.float32)
+    points[:, 0], points[:, 2], points[20:, 4] = 30, -1.8, .1
+    out, boxes = point_damage.with_ghosts(points, 3, np.random.default_rng(0))
+    for age in np.unique(points[:, 4]):
+        added = out[40:][out[40:, 4] == age]
+        assert (points_in_boxes(added, boxes, .1).sum(1) > 0).all()
