@@ -91,7 +91,7 @@ def _sets(bag: Bag, sensors: dict[str, int], infos: dict[str, int], cameras: Cam
     synchronizer = Synchronizer(SynchronizerSettings(
         camera_offsets_ns=(0,) * (len(sensors) - 1), tolerance_ns=TOLERANCE_NS,
         stale_ns=TOLERANCE_NS, deadline_ns=TOLERANCE_NS, silent_ns=bag.duration_ns + TOLERANCE_NS,
-        eager_start=False))
+        stand_in=False, eager_start=False))
     now = bag.start_ns
     for recorded in bag.messages([*sensors, *infos]):
         now = max(now, recorded.stamp_ns)

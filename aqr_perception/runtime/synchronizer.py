@@ -6,7 +6,9 @@ the sensors, ``now_ns`` is the node's.
 
 A set opens when a sweep arrives (or, while the LiDAR is silent, an image of the anchor camera).
 Each camera gives the image closest to its expected time. The set goes out when every camera has
-settled, or at the deadline with what is there.
+settled, or at the deadline with what is there. Where a sweep does not come in time
+(`runtime/sweep_watch.py`), the images of its moment go out without it; should it come after all, it
+is too late. So, whichever input dies, sets are not further apart than a period and the deadline.
 
 A sensor is silent when nothing of it has come for longer than `silent_ns`, for longer than it
 usually takes, and while another sensor has gone on: a slow recording, or one that is held, silences
@@ -15,21 +17,19 @@ none.
 
 from __future__ import annotations
 
-import statistics
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from aqr_perception.runtime.sample_set import LIDAR, Sample, SampleSet, SampleState
+from aqr_perception.runtime.sensor_history import SensorHistory
+from aqr_perception.runtime.sweep_watch import MissingSweep, SweepWatch
 
 MILLISECOND = 1_000_000
 SILENT_STEPS = 2.5
 """So many of its usual steps a sensor may take before it can count as silent."""
 SILENT_MESSAGES = 3
 """So many messages another sensor must have sent meanwhile."""
-ARRIVALS = 6
-"""Arrivals from which a sensor's usual step is taken: their median step."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,8 @@ class SynchronizerSettings:
         silent_ns: A sensor without a message for this long (see the module) is not waited for; when
             it is the LiDAR, the cameras anchor.
         buffer: Samples kept of each camera.
+        stand_in: Whether images go out in the place of a sweep that has not come; without, there is
+            a set a sweep until the LiDAR is silent.
         eager_start: Of a camera whose period is not known yet, the first fresh image is taken
             without waiting for a closer one; it is the start that gains.
     """
@@ -55,6 +57,7 @@ class SynchronizerSettings:
     deadline_ns: int = 80 * MILLISECOND
     silent_ns: int = 350 * MILLISECOND
     buffer: int = 12
+    stand_in: bool = True
     eager_start: bool = True
 
     def __post_init__(self) -> None:
@@ -81,27 +84,17 @@ class SynchronizerCounts:
 
 @dataclass
 class _Pending:
-    anchor: int
-    sample: Sample
-
-
-@dataclass
-class _Stream:
-    """What is kept of one sensor.
+    """A set that is not out yet.
 
     Attributes:
-        samples: By stamp, those that a coming set may still want.
-        stamps: The recent ones, to know what comes twice.
-        others: (S,) messages of every sensor up to this one's last.
-        arrivals: The last ones [ns].
+        anchor: The sensor that opened it.
+        sample: Of that sensor.
+        moment_ns: The stamp of its sweep, or what that would be.
     """
 
-    samples: deque[Sample]
-    stamps: deque[int]
-    others: list[int]
-    arrivals: deque[int] = field(default_factory=lambda: deque(maxlen=ARRIVALS))
-    period_ns: int | None = None
-    last_stamp_ns: int | None = field(default=None)
+    anchor: int
+    sample: Sample
+    moment_ns: int
 
 
 class Synchronizer:
@@ -116,14 +109,15 @@ class Synchronizer:
         sensors = 1 + len(settings.camera_offsets_ns)
         self._offsets = (0, *settings.camera_offsets_ns)
         self.counts = SynchronizerCounts([0] * sensors, [0] * sensors, [0] * sensors)
-        self._streams: list[_Stream] = []
+        self._streams: list[SensorHistory] = []
         self.clear()
 
     def clear(self) -> None:
         """Forget all samples and pending sets; the counts stay."""
-        self._streams = [
-            _Stream(deque(maxlen=self.settings.buffer), deque(maxlen=self.settings.buffer),
-                    list(self.counts.received)) for _ in self._offsets]
+        self._streams = [SensorHistory(self.settings.buffer, list(self.counts.received))
+                         for _ in self._offsets]
+        self._watch = SweepWatch(self.settings.deadline_ns, self.settings.tolerance_ns,
+                                 self._offsets[1:])
         self._pending: deque[_Pending] = deque()
         self._last_set_ns: int | None = None
         self._now_ns: int | None = None
@@ -132,8 +126,9 @@ class Synchronizer:
     def add(self, sensor: int, stamp_ns: int, payload: Any, now_ns: int) -> None:
         """Take one sample.
 
-        A stamp that the sensor sent before is counted and left out; one of the anchor that lies
-        before a set that went out is counted as late and left out.
+        A stamp that the sensor sent before is counted and left out. One of the anchor that lies
+        before a set that went out is counted as late and left out, and so is a sweep that images
+        stood in for.
 
         Args:
             sensor: 0 the LiDAR, 1..V the cameras.
@@ -147,15 +142,16 @@ class Synchronizer:
         if stamp_ns in stream.stamps:
             self.counts.duplicates[sensor] += 1
             return
-        stream.stamps.append(stamp_ns)
-        sample = Sample(stamp_ns, now_ns, payload)
-        self._measure_period(stream, stamp_ns)
-        stream.arrivals.append(now_ns)
+        stream.note(stamp_ns, now_ns)
         stream.others = list(self.counts.received)
-        if sensor != LIDAR:  # a sweep serves its own set alone
-            _insert(stream.samples, sample)
+        sample = Sample(stamp_ns, now_ns, payload)
+        late = self._last_set_ns is not None and stamp_ns <= self._last_set_ns
+        if sensor == LIDAR:  # a sweep serves its own set alone
+            late |= self._watch.take(stamp_ns, now_ns)
+        else:
+            stream.insert(sample)
         if sensor == self._anchor(now_ns):
-            if self._last_set_ns is not None and stamp_ns <= self._last_set_ns:
+            if late:
                 self.counts.late[sensor] += 1
                 return
             self._open(sensor, sample)
@@ -169,7 +165,7 @@ class Synchronizer:
                 that messages wait which came in time.
         """
         self._tick(now_ns)
-        due = []
+        due: list[SampleSet] = []
         while self._pending:
             pending = self._pending[0]
             settled = all(self._settled(sensor, pending, now_ns)
@@ -179,6 +175,10 @@ class Synchronizer:
                 break
             self._pending.popleft()
             due.append(self._build(pending, now_ns, not settled))
+        while expire and (missing := self._missing()) and now_ns >= missing.due_ns:
+            self._watch.note_stand_in(missing)
+            pending = _Pending(missing.camera, missing.image, missing.stamp_ns)
+            due.append(self._build(pending, now_ns, True))
         return due
 
     def flush(self, now_ns: int) -> list[SampleSet]:
@@ -187,10 +187,11 @@ class Synchronizer:
                 for _ in range(len(self._pending))]
 
     def next_due(self) -> int | None:
-        """When the oldest pending set goes out at the latest [ns]; None when none is pending."""
-        if not self._pending:
-            return None
-        return self._pending[0].sample.arrival_ns + self.settings.deadline_ns
+        """When the next set goes out at the latest [ns]; None when none is pending or missing."""
+        if self._pending:
+            return self._pending[0].sample.arrival_ns + self.settings.deadline_ns
+        missing = self._missing()
+        return None if missing is None else missing.due_ns
 
     def _tick(self, now_ns: int) -> None:
         if self._now_ns is not None and now_ns < self._now_ns:
@@ -212,13 +213,18 @@ class Synchronizer:
         since = stream.arrivals[-1] if stream.arrivals else self._started_ns
         if since is None or now_ns - since <= self.settings.silent_ns:
             return False
-        if len(stream.arrivals) > 1:
-            usual = statistics.median(later - earlier for earlier, later in zip(
-                stream.arrivals, list(stream.arrivals)[1:]))
-            if now_ns - since <= SILENT_STEPS * usual:
-                return False
+        usual = stream.usual_step_ns()
+        if usual is not None and now_ns - since <= SILENT_STEPS * usual:
+            return False
         gone_on = max(now - then for now, then in zip(self.counts.received, stream.others))
         return gone_on >= SILENT_MESSAGES
+
+    def _missing(self) -> MissingSweep | None:
+        """The next sweep that has not come; while a set is pending, that one goes first."""
+        if self._pending or not self.settings.stand_in:
+            return None
+        return self._watch.missing([stream.samples for stream in self._streams[1:]],
+                                   self._last_set_ns or 0)
 
     def _open(self, anchor: int, sample: Sample) -> None:
         """Queue a set; sweeps that overtook each other on the way are put in order.
@@ -226,7 +232,9 @@ class Synchronizer:
         It takes the place of one of the same moment that a later sensor anchors: of sensors that
         come back together, the first to arrive is not the first in rank.
         """
-        pending = _Pending(anchor, sample)
+        pending = _Pending(anchor, sample, sample.stamp_ns - self._offsets[anchor])
+        if anchor != LIDAR:
+            self._watch.stop()
         self._pending = deque(
             other for other in self._pending
             if other.anchor <= anchor or abs(other.sample.stamp_ns - self._expected_ns(
@@ -237,7 +245,7 @@ class Synchronizer:
         self._pending.insert(position, pending)
 
     def _expected_ns(self, sensor: int, pending: _Pending) -> int:
-        return pending.sample.stamp_ns - self._offsets[pending.anchor] + self._offsets[sensor]
+        return pending.moment_ns + self._offsets[sensor]
 
     def _settled(self, sensor: int, pending: _Pending, now_ns: int) -> bool:
         """Whether no sample that is still to come can be closer to the expected time."""
@@ -265,7 +273,7 @@ class Synchronizer:
                 states.append(SampleState.FRESH)
                 continue
             expected = self._expected_ns(sensor, pending)
-            chosen = _closest(stream.samples, expected) if sensor != LIDAR else None
+            chosen = stream.closest(expected) if sensor != LIDAR else None
             distance = abs(chosen.stamp_ns - expected) if chosen is not None else None
             if distance is not None and distance <= self.settings.tolerance_ns:
                 states.append(SampleState.FRESH)
@@ -276,35 +284,10 @@ class Synchronizer:
                 chosen = None
                 states.append(SampleState.ABSENT)
             samples.append(chosen)
-            while stream.samples and stream.samples[0].stamp_ns < expected - self.settings.stale_ns:
-                stream.samples.popleft()
+            stream.drop_before(expected - self.settings.stale_ns)
         self._last_set_ns = pending.sample.stamp_ns
+        self._watch.note_set(samples, now_ns)
         self.counts.sets += 1
         self.counts.timed_out += timed_out
         return SampleSet(pending.sample.stamp_ns, pending.anchor, tuple(samples), tuple(states),
                          now_ns - pending.sample.arrival_ns, timed_out)
-
-    @staticmethod
-    def _measure_period(stream: _Stream, stamp_ns: int) -> None:
-        """Follow the sensor's period by its shortest recent step, so that a gap does not count."""
-        if stream.last_stamp_ns is not None and stamp_ns > stream.last_stamp_ns:
-            step = stamp_ns - stream.last_stamp_ns
-            period = stream.period_ns
-            stream.period_ns = step if period is None or step < period else (
-                period + min(step - period, period // 8))
-        stream.last_stamp_ns = max(stamp_ns, stream.last_stamp_ns or stamp_ns)
-
-
-def _insert(samples: deque[Sample], sample: Sample) -> None:
-    """Keep the samples ordered by stamp; a full deque loses its oldest."""
-    if not samples or samples[-1].stamp_ns < sample.stamp_ns:
-        samples.append(sample)
-        return
-    ordered = sorted([*samples, sample], key=lambda item: item.stamp_ns)
-    limit = samples.maxlen or len(ordered)
-    samples.clear()
-    samples.extend(ordered[-limit:])
-
-
-def _closest(samples: Sequence[Sample], stamp_ns: int) -> Sample | None:
-    return min(samples, key=lambda item: abs(item.stamp_ns - stamp_ns), default=None)

@@ -71,8 +71,7 @@ def test_cameras_anchor_while_the_lidar_is_silent_and_yield_when_it_returns():
     assert absent.samples[0] is None
     assert absent.states[1:] == (SampleState.FRESH,) * 6
     stamps = [s.stamp_ns for s in sets]
-    gap = max(np.diff(stamps))
-    assert gap <= make().settings.silent_ns + PERIOD
+    assert stamps == [k * PERIOD for k in range(40)], "a set a period all the while"
 
 
 def test_offsets_choose_the_image_that_was_expected():
@@ -160,9 +159,11 @@ def test_properties_of_any_stream(messages, stale_extra):
                 continue
             assert sample.payload == (sensor, sample.stamp_ns), "samples keep to their sensor"
             distance = abs(sample.stamp_ns - chosen.stamp_ns)
-            assert distance <= limits.stale_ns
+            # where a sweep is missing, all images are near its moment, the anchor's too
+            apart = limits.tolerance_ns if chosen.anchor and chosen.timed_out else 0
+            assert distance <= limits.stale_ns + apart
             if state is SampleState.FRESH:
-                assert distance <= limits.tolerance_ns
+                assert distance <= limits.tolerance_ns + apart
     sweeps = {stamp for _, sensor, stamp in messages if sensor == 0}
     anchored = {s.stamp_ns for s in sets if s.anchor == 0}
     assert len(anchored) + synchronizer.counts.late[0] == len(sweeps), "no sweep is lost unsaid"
