@@ -63,7 +63,7 @@ class Inputs:
         self._on_set = on_set
         self._on_bad = on_bad
         self._sets = set_maker(config.sync)
-        self._sweeps = SweepAccumulator(config.sweeps)
+        self._sweeps = SweepAccumulator(config.sweeps, config.sync.deadline_s)
         self._topics = topics
         self.flows = tuple(FlowMonitor() for _ in topics.data)
         self.incompatible: dict[int, str] = {}

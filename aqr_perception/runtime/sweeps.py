@@ -21,7 +21,7 @@ from aqr_perception.geometry.sweeps import join_sweeps
 from aqr_perception.types import SensorFrame, SweepSettings
 
 MARGIN_S = 0.5
-"""Sweeps are kept for so much longer than their age is wanted [s]: a set may wait meanwhile."""
+"""Sweeps are kept for so much longer than their age is wanted [s]."""
 FASTEST_RATE = 20.0
 """Of a LiDAR with more sweeps a second than this, fewer seconds are kept."""
 FASTEST = 100.0
@@ -73,12 +73,13 @@ class SweepAccumulator:
 
     Args:
         settings: How many are joined, and how far apart.
+        wait_s: How long a set may wait until it asks for its sweeps [s]; newer ones come meanwhile.
     """
 
-    def __init__(self, settings: SweepSettings) -> None:
+    def __init__(self, settings: SweepSettings, wait_s: float = 0.0) -> None:
         self._count = settings.count
         self._interval_ns = round(settings.interval_s * 1e9)
-        span_s = settings.interval_s * (settings.count - 0.5) + MARGIN_S
+        span_s = settings.interval_s * (settings.count - 0.5) + MARGIN_S + wait_s
         self._span_ns = round(span_s * 1e9)
         self._most = math.ceil(span_s * FASTEST_RATE) + 1
         self._kept: list[KeptSweep] = []

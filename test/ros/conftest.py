@@ -42,7 +42,17 @@ def drive(tmp_path_factory) -> Path:
     return folder
 
 
-def write_made_up_frame(folder: Path, index: int) -> None:
+@pytest.fixture(scope="session")
+def single_sweeps(tmp_path_factory) -> Path:
+    """The same drive with five frames, each of one sweep."""
+    folder = tmp_path_factory.mktemp("single_sweeps")
+    for index in range(5):
+        write_made_up_frame(folder / f"frame_{index}", index, second_sweep_s=0.0)
+    return folder
+
+
+def write_made_up_frame(folder: Path, index: int, second_sweep_s: float = 0.05) -> None:
+    """A frame half of whose points are of an older sweep, unless that is 0 s older."""
     rng = np.random.default_rng(index)
     stamp_ns = 1_700_000_000_000_000_000 + index * 100_000_000
     ego_from_lidar = rigid.from_xyz_yaw(0.9, 0.0, 1.84, -np.pi / 2)
@@ -61,7 +71,7 @@ def write_made_up_frame(folder: Path, index: int) -> None:
     points = np.zeros((500, 5), np.float32)
     points[:, :3] = rng.uniform(-40, 40, (500, 3))
     points[:, 3] = rng.uniform(0, 1, 500)
-    points[250:, 4] = 0.05
+    points[250:, 4] = second_sweep_s
     write_frame(folder, SensorFrame(
         stamp_ns, "LIDAR_TOP", LidarCloud(stamp_ns, points), tuple(images), NUSCENES_CAMERAS,
         world_from_ego(stamp_ns) @ ego_from_lidar), None, ego_from_lidar, ego_from_camera)

@@ -1,17 +1,22 @@
 """A bag gives the frames that its frame directories give."""
 
 import json
+import shutil
 
 import cv2
 import numpy as np
 import pytest
 
+from aqr_perception.cli.detect import read_frames
+from aqr_perception.geometry.boxes import Boxes3D, points_in_boxes
+from aqr_perception.recordings.boxes_file import ANNOTATIONS, write_annotations
 from aqr_perception.recordings.frame_directory import find_frames, read_frame
 from aqr_perception.recordings.rig import NUSCENES_CAMERAS, Rig
 from aqr_perception.ros import topics
 from aqr_perception.ros.bag import write_bag
 from aqr_perception.ros.bag_frames import frames_from_bag, truth_from_bag
 from aqr_perception.ros.frame_messages import FrameMessages
+from aqr_perception.types import Annotations, SweepSettings
 
 
 def bag_of(folders, path, compressed=True, kept=lambda message: True, storage="mcap"):
@@ -79,6 +84,30 @@ def test_the_truth_travels_by_stamp(shared_data, tmp_path):
     truth = truth_from_bag(bag_of([folder], tmp_path / "bag"))
     assert list(truth) == [1532402927647951000]
     assert len(truth[1532402927647951000]) == 68
+
+
+def test_sweeps_are_joined_alike_and_points_in_boxes_counted_before(single_sweeps, tmp_path):
+    shutil.copytree(single_sweeps, tmp_path / "drive")
+    boxes = Boxes3D(np.array([[10.0, 10.0, 0.0]]), np.full((1, 3), 30.0), np.zeros(1),
+                    np.zeros((1, 2)))
+    counts = []
+    folders = find_frames(tmp_path / "drive")
+    for folder in folders:
+        counts.append(int(points_in_boxes(read_frame(folder).lidar.points, boxes).sum()))
+        write_annotations(folder / ANNOTATIONS, Annotations(
+            boxes, np.zeros(1, np.int64), np.array(counts[-1:]), np.ones(1, np.float32),
+            np.zeros(1, np.int64)), "LIDAR_TOP")
+    assert min(counts) > 5
+    for rig, most in ((Rig(), 4), (Rig(sweeps=SweepSettings(2)), 2),
+                      (Rig(sweeps=SweepSettings(1)), 1)):
+        of_bag = read_frames(bag_of(folders, tmp_path / f"bag_{most}"), rig)
+        of_folders = read_frames(tmp_path / "drive", rig)
+        pairs = zip(of_bag, of_folders, strict=True)
+        for number, ((found, truth), (wanted, wanted_truth)) in enumerate(pairs):
+            assert len(np.unique(found.lidar.points[:, 4])) == min(most, number + 1)
+            np.testing.assert_allclose(found.lidar.points, wanted.lidar.points, atol=1e-5)
+            assert truth.num_lidar_pts.tolist() == [counts[number]]
+            assert wanted_truth.num_lidar_pts.tolist() == [counts[number]]
 
 
 def test_a_bag_without_truth_has_none(drive, tmp_path):

@@ -13,6 +13,7 @@ from processes import Process, aqr
 from rosgraph_msgs.msg import Clock
 from vision_msgs.msg import Detection3DArray
 
+from aqr_perception.cli.detect import read_frames
 from aqr_perception.cli.main import main
 from aqr_perception.recordings.frame_directory import find_frames, read_frame
 from aqr_perception.recordings.rig import Rig
@@ -131,6 +132,25 @@ def test_a_drive_gives_what_the_pipeline_gives_offline(transport_and_node, liste
     found = play_to(listener, len(folders), *arguments, "--rate", SLOWLY)
     for detections, folder in zip(found, folders, strict=True):
         assert_same(detections, offline(folder))
+
+
+@pytest.mark.parametrize("form", ["directory", "mcap"])
+def test_sweeps_are_joined_as_they_are_offline(transport_and_node, listener, make_bag,
+                                               single_sweeps, form):
+    transport, _ = transport_and_node
+    compressed = transport == "compressed"
+    if form == "directory":
+        arguments = [single_sweeps, *(["--compressed"] if compressed else [])]
+        source = single_sweeps
+    else:
+        source = make_bag(single_sweeps, form, compressed)
+        arguments = [source]
+    frames = [frame for frame, _ in read_frames(source, Rig())]
+    # Of each earlier sweep's 500 points, those right beside the LiDAR are left out.
+    assert [len(frame.lidar.points) // 490 for frame in frames] == [1, 2, 3, 4, 4]
+    found = play_to(listener, len(frames), *arguments, "--rate", SLOWLY)
+    for detections, frame in zip(found, frames, strict=True):
+        assert_same(detections, FingerprintPipeline()(frame, Controls()).detections)
 
 
 @pytest.mark.parametrize("form", ["directory", "mcap", "sqlite3"])

@@ -73,6 +73,13 @@ def test_what_is_newer_than_the_set_is_not_for_it():
     assert accumulator.chosen(at(450)[0]) == ()
 
 
+def test_a_set_that_waits_long_finds_its_sweeps_where_that_is_known():
+    accumulator = SweepAccumulator(SweepSettings(), wait_s=5.0)
+    for stamp_ns in at(*range(0, 6000, 100)):
+        accumulator.keep(KeptSweep(stamp_ns))
+    assert ages(accumulator, at(1000)[0]) == [0, 100, 200, 300]
+
+
 @pytest.mark.parametrize("stamps", [at(0, 100, 200, 99_000), at(5000, 5100, 5200, 0)])
 def test_a_gap_and_a_jump_back_begin_anew(stamps):
     accumulator = kept(stamps)
