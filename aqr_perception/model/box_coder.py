@@ -10,38 +10,45 @@ from torch import Tensor
 
 from aqr_perception.geometry import rigid
 from aqr_perception.geometry.boxes import Boxes3D
+from aqr_perception.model.separation import kept_apart
 from aqr_perception.types import Controls, Detections, DetectorOutput, Mounting, SensorFrame
 
 POST_RANGE = (-61.2, -61.2, -10.0, 61.2, 61.2, 10.0)
 """x, y, z from and to [m], model frame: boxes centred outside are dropped (CMT's)."""
 
 
+CANDIDATES = 500
+"""Best scores that are looked at where the weaker of close detections are left out."""
+
+
 def decode(output: DetectorOutput, frames: Sequence[SensorFrame], mounting: Mounting,
-           controls: Controls) -> list[Detections]:
+           controls: Controls, separation: Sequence[float] = ()) -> list[Detections]:
     """Read the last decoder layer.
 
     As CMT: scores of all queries and classes compete, the best ``max_detections`` stay (one query
-    may give several classes), there is no suppression of overlaps. Then the thresholds apply, and
-    boxes return to the LiDAR frame.
+    may give several classes); there is no suppression of overlaps unless the network asks for it.
+    Then the thresholds apply, and boxes return to the LiDAR frame.
 
     Args:
         output: Of the network.
         frames: What went in; they give stamps and frames.
         mounting: How the LiDAR frame lies to the model frame.
         controls: Thresholds and the largest number.
+        separation: `DetectorConfig.separation`.
 
     Returns:
         One entry a frame, best first. A frame without any usable sensor
         (``output.has_input`` False) has no boxes.
     """
+    count = controls.max_detections
     boxes, scores, labels, kept = top_boxes(output.logits[-1].float(), output.boxes[-1].float(),
-                                            controls.max_detections)
+                                            max(count, CANDIDATES) if separation else count)
     kept &= output.has_input[:, None]
     packed = torch.cat([boxes, scores[..., None], labels[..., None].to(boxes.dtype),
                         kept[..., None].to(boxes.dtype)], dim=-1).detach().cpu().numpy()
     thresholds = controls.score_thresholds()
     lidar_from_model = rigid.inverse(mounting.model_from_lidar)
-    return [_detections(rows, frame, thresholds, lidar_from_model)
+    return [_detections(_chosen(rows, thresholds, separation)[:count], frame, lidar_from_model)
             for rows, frame in zip(packed, frames)]
 
 
@@ -90,11 +97,18 @@ def decode_boxes(code: Tensor) -> Tensor:
     return torch.cat([boxes, code[..., 8:]], dim=-1)
 
 
-def _detections(rows: np.ndarray, frame: SensorFrame, thresholds: np.ndarray,
-                lidar_from_model: rigid.Matrix) -> Detections:
-    """Rows (N, 9 + score, label, kept) of one frame, above the thresholds of their classes."""
+def _chosen(rows: np.ndarray, thresholds: np.ndarray, separation: Sequence[float]) -> np.ndarray:
+    """Rows (N, 9 + score, label, kept) that are sound, above threshold, and apart from others."""
     labels = rows[:, 10].astype(np.int64)
     rows = rows[(rows[:, 11] > 0) & (rows[:, 9] >= thresholds[labels])]
+    if separation:
+        rows = rows[kept_apart(rows[:, :2], rows[:, 10].astype(np.int64), separation)]
+    return rows
+
+
+def _detections(rows: np.ndarray, frame: SensorFrame, lidar_from_model: rigid.Matrix
+                ) -> Detections:
+    """Rows (N, 9 + score, label, kept) as detections of a frame."""
     boxes = Boxes3D(center=rows[:, :3], size=rows[:, 3:6], yaw=rows[:, 6], velocity=rows[:, 7:9])
     return Detections(stamp_ns=frame.stamp_ns, frame_id=frame.frame_id,
                       boxes=boxes.transformed(lidar_from_model), scores=rows[:, 9],

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from aqr_perception.model.aqr.config import AqrConfig
+from aqr_perception.types import CLASS_NAMES
 
 IMAGE_BACKBONES = ("resnet50", "vovnet99", "small")
 LIDAR_ENCODERS = ("voxels", "pillars")
@@ -199,6 +200,8 @@ class DetectorConfig:
         aqr: Adaptive query routing.
         detection_range: x, y, z from and to [m], model frame: where queries and voxels live.
         post_range: x, y, z from and to [m]: boxes centred outside are dropped.
+        separation: Least distance of two detections of a class [m], by class in the order of
+            `CLASS_NAMES`; the weaker is left out. Empty, as in CMT: none is.
     """
 
     name: str
@@ -208,12 +211,17 @@ class DetectorConfig:
     aqr: AqrConfig = field(default_factory=AqrConfig)
     detection_range: tuple[float, ...] = (-54.0, -54.0, -5.0, 54.0, 54.0, 3.0)
     post_range: tuple[float, ...] = (-61.2, -61.2, -10.0, 61.2, 61.2, 10.0)
+    separation: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("detection_range", "post_range"):
             limits = getattr(self, name)
             if len(limits) != 6 or any(low >= high for low, high in zip(limits[:3], limits[3:])):
                 raise ValueError(f"{name} is {limits}; expected x, y, z from, then x, y, z to")
+        if self.separation and (len(self.separation) != len(CLASS_NAMES)
+                                or not all(value >= 0 for value in self.separation)):
+            raise ValueError(f"separation is {self.separation}; expected a distance of 0 or more "
+                             f"for each of the {len(CLASS_NAMES)} classes, or nothing")
         if self.lidar is not None and not self.lidar.shared_kernel and (
                 2 * self.lidar.neck_channels != self.decoder.channels):
             raise ValueError(f"lidar.neck_channels is {self.lidar.neck_channels}; expected half of "
@@ -236,7 +244,8 @@ def tiny() -> DetectorConfig:
                               head_channels=32, position="fourier", heat=True, placed=140,
                               placed_by_images=60, seeded=True, refine=True, plain_boxes=True,
                               metric_offsets=True, dropout=0.0),
-        aqr=AqrConfig(mode="off"))
+        aqr=AqrConfig(mode="off"),
+        separation=(1.5, 2.0, 2.0, 2.0, 2.0, 1.0, 0.6, 0.3, 0.5, 1.0))
 
 
 def cmt_r50() -> DetectorConfig:

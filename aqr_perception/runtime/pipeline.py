@@ -141,7 +141,8 @@ class DetectionPipeline:
         clock.lap("transfer")
         output = self.detector(batch, history=self._history_for(frame))
         clock.lap("inference")
-        detections = decode(output, [frame], self.mounting, controls)[0]
+        detections = decode(output, [frame], self.mounting, controls,
+                            self.detector.config.separation)[0]
         clock.lap("postprocess")
         report = None
         if isinstance(output.aqr, AqrOutput):
