@@ -94,6 +94,11 @@ class LidarCloud:
             raise ValueError(f"a LiDAR cloud is float32 (N, 5): x, y, z, intensity, dt; got "
                              f"{self.points.dtype} {self.points.shape}")
 
+    def newest_sweep(self) -> NDArray[np.float32]:
+        """(M, 3) x, y, z [m] of the newest sweep's points that are finite: where things are now."""
+        points = self.points[self.points[:, 4] == 0, :3]
+        return points[np.isfinite(points).all(axis=1)]
+
 
 @dataclass(frozen=True)
 class SensorFrame:

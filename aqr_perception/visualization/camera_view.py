@@ -1,9 +1,10 @@
-"""One camera's picture with boxes on it."""
+"""One camera's picture with boxes and other layers on it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -37,6 +38,18 @@ LEAST_SEEN = 12.0
 """A box of which less than this [px] reaches into the picture has no label."""
 
 
+class Layer(Protocol):
+    """What can be drawn into a camera's picture."""
+
+    def draw(self, picture: Picture, calibration: Calibration) -> None:
+        """Draw into a picture (H, W, 3) of any size with the camera's proportions.
+
+        Args:
+            picture: BGR; drawn into.
+            calibration: Of the camera at its full size.
+        """
+
+
 @dataclass(frozen=True)
 class DrawnBoxes:
     """Boxes and how to draw them.
@@ -57,6 +70,10 @@ class DrawnBoxes:
     def truth(boxes: Boxes3D) -> DrawnBoxes:
         """Thin and white."""
         return DrawnBoxes(boxes, [WHITE] * len(boxes), [""] * len(boxes), outline=True)
+
+    def draw(self, picture: Picture, calibration: Calibration) -> None:
+        """Draw them, as `draw_boxes`."""
+        draw_boxes(picture, calibration, self)
 
 
 def draw_boxes(picture: Picture, calibration: Calibration, drawn: DrawnBoxes) -> None:
@@ -126,15 +143,15 @@ def _draw_labels(picture: Picture, places: list[tuple[NDArray[np.float64], int]]
 
 
 def panel(image: CameraImage | None, name: str, size: tuple[int, int], stamp_ns: int,
-          layers: Sequence[DrawnBoxes]) -> Picture:
-    """One camera's panel: its picture cut to the panel's shape, boxes, name; grey where absent.
+          layers: Sequence[Layer]) -> Picture:
+    """One camera's panel: its picture cut to the panel's shape, layers, name; grey where absent.
 
     Args:
         image: The picture, or None.
         name: The camera's.
         size: Width and height of the panel [px].
         stamp_ns: The frame's; how far the picture lies from it stands beside the name [ns].
-        layers: Boxes, the first lowest.
+        layers: What is drawn on it, the first lowest.
 
     Returns:
         (height, width, 3) BGR.
@@ -147,7 +164,7 @@ def panel(image: CameraImage | None, name: str, size: tuple[int, int], stamp_ns:
     out: Picture = np.asarray(
         cv2.resize(image.pixels, (width, tall), interpolation=cv2.INTER_AREA), dtype=np.uint8)
     for layer in layers:
-        draw_boxes(out, image.calibration, layer)
+        layer.draw(out, image.calibration)
     if tall < height:
         out = np.pad(out, ((0, height - tall), (0, 0), (0, 0)), constant_values=30)
     top = max(tall - height, 0) // 2

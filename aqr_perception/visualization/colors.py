@@ -40,3 +40,21 @@ def height_bgr(height: NDArray[np.floating]) -> NDArray[np.uint8]:
     place = np.clip(np.asarray(height, np.float64), 0, 3)
     return np.stack([np.interp(place, np.arange(4), stops[:, channel]) for channel in range(3)],
                     axis=1).astype(np.uint8)
+
+
+def depth_bgr(depth: NDArray[np.floating], near: float, far: float) -> NDArray[np.uint8]:
+    """Colour of points by depth [m], evenly over its logarithm: red at ``near`` to blue at ``far``.
+
+    Args:
+        depth: (N,) above 0.
+        near: Depth of the red end and before it [m].
+        far: Depth of the blue end and beyond [m].
+
+    Returns:
+        (N, 3) BGR.
+    """
+    stops = np.array([[40, 40, 255], [0, 165, 255], [60, 255, 255], [90, 230, 60], [255, 200, 0],
+                      [255, 70, 60]], np.float64)
+    place = np.log(np.asarray(depth, np.float64) / near) / np.log(far / near) * (len(stops) - 1)
+    return np.stack([np.interp(place, np.arange(len(stops)), stops[:, channel])
+                     for channel in range(3)], axis=1).astype(np.uint8)

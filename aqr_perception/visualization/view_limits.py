@@ -48,6 +48,10 @@ class ViewLimits:
                                  [0, -1, bottom]], dtype=np.float64)
         self._offsets = np.array([NEAR, 0, 0, 0, 0])
 
+    def sees(self, points: NDArray[np.floating]) -> NDArray[np.bool_]:
+        """(N,) which points (N, 3) [m] of the camera frame lie inside."""
+        return (points @ self._planes.T >= self._offsets).all(axis=1)
+
     def cut_lines(self, starts: NDArray[np.float64], ends: NDArray[np.float64]
                   ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
         """Cut lines to what is seen.
