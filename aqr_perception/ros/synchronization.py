@@ -30,8 +30,8 @@ SPECS = (
     Spec("sync.stale", 0.06, "lidar_anchored: an older image up to this age still goes along, as "
                              "stale [s]; at least sync.tolerance, and equal to it for none",
          (0.0, 10.0)),
-    Spec("sync.deadline", 0.08, "lidar_anchored: longest wait for the cameras after a sweep came "
-                                "[s]", (0.0, 10.0)),
+    Spec("sync.deadline", 0.08, "lidar_anchored: longest wait for the cameras after a sweep came, "
+                                "and for a sweep that is expected after its period [s]", (0.0, 10.0)),
     Spec("sync.silent", 0.35, "lidar_anchored: a sensor without a message for this long is not "
                               "waited for [s]; when it is the LiDAR, the cameras go on alone",
          (0.01, 60.0)),
@@ -51,7 +51,8 @@ class SyncConfig:
             ``exact_time``: complete sets only, by message_filters.
         tolerance_s: An image this close to its expected time is fresh [s].
         stale_s: An older one up to this age still goes along [s]; at least the tolerance.
-        deadline_s: Longest wait for the others after the anchor came [s].
+        deadline_s: Longest wait for the others after the anchor came, and for a sweep that is
+            expected after its period [s].
         silent_s: A sensor without a message for this long is not waited for [s].
         camera_offsets_s: A camera each: when its image is expected, from the sweep's stamp [s].
         queue_size: Messages of each input that wait; the two modes of message_filters.

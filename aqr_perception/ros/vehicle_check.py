@@ -29,8 +29,10 @@ DEAD_S, ALIVE_S = 1.5, 1.2
 """Shortest time that a sensor is dead, and that all are alive after it [s]."""
 PATIENCE_S = 10.0
 """Longest wait for the detector to say what is true [s]."""
-SETTINGS = ("sync.deadline", "sync.silent")
-"""Parameters of the detector that bounds follow from [s]."""
+DEADLINE = "sync.deadline"
+"""Parameter of the detector that a bound follows from [s]."""
+STEADY_SETS = 8
+"""Results before the first kill: from then on the detector knows how the sweeps come."""
 MADE, PUBLISHED = ("synchronisation", "sets"), ("output", "published")
 PASSED_OVER, DROPPED = ("output", "passed_over"), ("output", "dropped")
 """Status and name of what the detector counts."""
@@ -92,8 +94,8 @@ class Listener:
             self._executor.spin_once(timeout_sec=POLL_S)
         return condition()
 
-    def settings(self) -> list[float]:
-        """Ask the detector for the values of `SETTINGS`.
+    def deadline_s(self) -> float:
+        """Ask the detector for the value of `DEADLINE` [s].
 
         Raises:
             ValueError: It does not answer.
@@ -103,12 +105,12 @@ class Listener:
 
         def answered() -> bool:
             if not answers and client.services_are_ready():
-                answers.append(client.get_parameters(list(SETTINGS)))
+                answers.append(client.get_parameters([DEADLINE]))
             return bool(answers) and answers[0].done()
 
         if not self.spin_until(answered, PATIENCE_S):
             raise ValueError(f"the detector does not tell its parameters within {PATIENCE_S:g} s")
-        return [value.double_value for value in answers[0].result().values]
+        return float(answers[0].result().values[0].double_value)
 
     def hear_diagnostics_at_rest(self) -> DiagnosticArray:
         """Wait for diagnostics that know what became of every set; nothing is sent meanwhile.
@@ -148,7 +150,7 @@ def run_kills(listener: Listener, stream: SensorStream, cameras: Sequence[str],
     def says(alive: Sensors) -> Callable[[], bool]:
         return lambda: bool(listener.modes) and living_in(listener.modes[-1][1], cameras) == alive
 
-    settings = listener.settings()
+    deadline_s = listener.deadline_s()
     stream.let_live(whole)
     if not listener.spin_until(says(whole), PATIENCE_S):
         words = listener.modes[-1][1] if listener.modes else "nothing"
@@ -158,7 +160,8 @@ def run_kills(listener: Listener, stream: SensorStream, cameras: Sequence[str],
     listener.outputs.clear()
     begun_ns = time.monotonic_ns()
     stream.let_live(whole)
-    listener.spin_until(says(whole), PATIENCE_S, STEADY_S)
+    listener.spin_until(lambda: says(whole)() and len(listener.outputs) >= STEADY_SETS,
+                        PATIENCE_S, STEADY_S)
     for killed in kills:
         stream.let_live(whole - killed)
         listener.spin_until(says(whole - killed), PATIENCE_S, DEAD_S)
@@ -171,12 +174,12 @@ def run_kills(listener: Listener, stream: SensorStream, cameras: Sequence[str],
     heard = Heard(list(listener.outputs), [mode for mode in listener.modes if mode[0] > begun_ns],
                   time.monotonic_ns())
     after = listener.hear_diagnostics_at_rest()
-    made, passed_over, dropped = (_count(after, *names) - _count(before, *names)
-                                  for names in (MADE, PASSED_OVER, DROPPED))
+    passed_over, dropped = (_count(after, *names) - _count(before, *names)
+                            for names in (PASSED_OVER, DROPPED))
     stages = stage_times(after)
     if not stages:
         raise ValueError("the detector's diagnostics tell no latency: it is not active any more")
-    return VehicleRun(sent, heard, made, passed_over, dropped, stages, *settings)
+    return VehicleRun(sent, heard, passed_over, dropped, stages, deadline_s)
 
 
 def _count(message: DiagnosticArray, part: str, name: str) -> int:

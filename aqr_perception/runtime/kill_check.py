@@ -7,13 +7,9 @@ of the sensors. Sensors are indices: 0 the LiDAR, 1..V the cameras.
 from __future__ import annotations
 
 import itertools
-import math
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-
-from aqr_perception.runtime.sample_set import LIDAR
-from aqr_perception.runtime.synchronizer import SILENT_MESSAGES, SILENT_STEPS
 
 SECOND = 1_000_000_000
 Sensors = frozenset[int]
@@ -58,51 +54,18 @@ class VehicleRun:
     Attributes:
         sent: The sets, in order; first and last with all sensors alive.
         heard: What came of them.
-        made: Sets that the detector made of the messages, by its own count.
-        passed_over: Those that it left for a newer one, likewise.
+        passed_over: Sets that it left for a newer one, by its own count.
         dropped: Those that it could make no detections of, likewise.
         stages: Its latencies: median, 90th and 99th percentile [ms] by stage.
-        deadline_s: Its longest wait for the other sensors [s].
-        silent_s: Its time until a sensor counts as silent [s].
+        deadline_s: Its longest wait for a sensor [s].
     """
 
     sent: Sequence[SentSet]
     heard: Heard
-    made: int
     passed_over: int
     dropped: int
     stages: Mapping[str, tuple[float, float, float]]
     deadline_s: float
-    silent_s: float
-
-
-@dataclass(frozen=True)
-class GapRule:
-    """How long the detector may be without output.
-
-    Attributes:
-        period_s: From set to set [s].
-        deadline_s: The synchroniser's longest wait for the other sensors [s].
-        silent_s: Its time until a sensor counts as silent [s].
-        work_s: What the network takes for a frame, with all that belongs to it [s].
-    """
-
-    period_s: float
-    deadline_s: float
-    silent_s: float
-    work_s: float
-
-    def allowed_s(self, killed: Sensors) -> float:
-        """Longest gap between two outputs [s]: n periods + deadline + work.
-
-        n is 1; where the LiDAR dies, it is the number of periods after which it counts as silent
-        and the cameras go on alone.
-        """
-        periods = 1
-        if LIDAR in killed:
-            steps = max(self.silent_s / self.period_s, SILENT_STEPS)
-            periods = max(SILENT_MESSAGES, math.floor(steps) + 1)
-        return periods * self.period_s + self.deadline_s + self.work_s
 
 
 @dataclass(frozen=True)
@@ -133,14 +96,12 @@ class SetCounts:
     Attributes:
         sent: All.
         processed: Those that a result came of.
-        held: Sent without a LiDAR before the first result of the cameras alone, at most.
         in_order: Whether results came in the order of their stamps, each once.
         newest: Whether the last one that was sent was processed.
     """
 
     sent: int
     processed: int
-    held: int
     in_order: bool
     newest: bool
 
@@ -223,12 +184,7 @@ def count_sets(sent: Sequence[SentSet], heard: Heard) -> SetCounts:
     """
     stamps = [stamp for stamp, _ in heard.outputs]
     known = set(stamps)
-    held = 0
-    for alive, phase in itertools.groupby(sent, key=lambda item: item.alive):
-        results = [item.stamp_ns in known for item in phase]
-        if LIDAR not in alive and any(results):
-            held += results.index(True)
-    return SetCounts(len(sent), sum(item.stamp_ns in known for item in sent), held,
+    return SetCounts(len(sent), sum(item.stamp_ns in known for item in sent),
                      stamps == sorted(known), sent[-1].stamp_ns in known)
 
 

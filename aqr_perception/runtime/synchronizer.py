@@ -41,7 +41,7 @@ class SynchronizerSettings:
         tolerance_ns: An image this close to its expected time is fresh.
         stale_ns: An older image up to this age still goes along, as stale; beyond it, absent. Equal
             to the tolerance, nothing stale is used.
-        deadline_ns: Longest wait after the anchor's arrival.
+        deadline_ns: Longest wait after the anchor's arrival, and for a sweep that is expected.
         silent_ns: A sensor without a message for this long (see the module) is not waited for; when
             it is the LiDAR, the cameras anchor.
         buffer: Samples kept of each camera.
@@ -175,10 +175,9 @@ class Synchronizer:
                 break
             self._pending.popleft()
             due.append(self._build(pending, now_ns, not settled))
-        while expire and (missing := self._missing()) and now_ns >= missing.due_ns:
-            self._watch.note_stand_in(missing)
-            pending = _Pending(missing.camera, missing.image, missing.stamp_ns)
-            due.append(self._build(pending, now_ns, True))
+        while (expire and not self._pending and (missing := self._missing())
+                and now_ns >= missing.due_ns):
+            due.append(self._build(self._stand_in(missing), now_ns, True))
         return due
 
     def flush(self, now_ns: int) -> list[SampleSet]:
@@ -220,11 +219,22 @@ class Synchronizer:
         return gone_on >= SILENT_MESSAGES
 
     def _missing(self) -> MissingSweep | None:
-        """The next sweep that has not come; while a set is pending, that one goes first."""
-        if self._pending or not self.settings.stand_in:
+        """The next sweep that has not come, though images of its moment did."""
+        if not self.settings.stand_in:
             return None
         return self._watch.missing([stream.samples for stream in self._streams[1:]],
                                    self._last_set_ns or 0)
+
+    def _stand_in(self, missing: MissingSweep) -> _Pending:
+        self._watch.note_stand_in(missing)
+        return _Pending(missing.camera, missing.image, missing.stamp_ns)
+
+    def _go_on_alone(self, moment_ns: int) -> None:
+        """The cameras anchor from this moment on: those before it wait for no sweep any more."""
+        while ((missing := self._missing())
+                and missing.stamp_ns < moment_ns - self.settings.tolerance_ns):
+            self._pending.append(self._stand_in(missing))
+        self._watch.stop()
 
     def _open(self, anchor: int, sample: Sample) -> None:
         """Queue a set; sweeps that overtook each other on the way are put in order.
@@ -234,7 +244,7 @@ class Synchronizer:
         """
         pending = _Pending(anchor, sample, sample.stamp_ns - self._offsets[anchor])
         if anchor != LIDAR:
-            self._watch.stop()
+            self._go_on_alone(pending.moment_ns)
         self._pending = deque(
             other for other in self._pending
             if other.anchor <= anchor or abs(other.sample.stamp_ns - self._expected_ns(

@@ -5,14 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from aqr_perception.runtime.kill_check import (
-    GapRule,
-    KillResult,
-    VehicleRun,
-    count_sets,
-    judge_kills,
-)
-from aqr_perception.runtime.sample_set import LIDAR
+from aqr_perception.runtime.kill_check import KillResult, VehicleRun, count_sets, judge_kills
 
 RECOVERY_S = 1.0
 """Longest time from a sensor's return to a result with it [s]."""
@@ -31,7 +24,6 @@ class KillRow:
     Attributes:
         killed: Names of the sensors; none for the time before the first kill.
         gap_s: Longest time without output [s].
-        allowed_gap_s: See `GapRule.allowed_s`.
         mask_s: From the first set without them until the mode is right [s]; None: never.
         false_masks: How often the mode named a dead one afterwards.
         short_masks: How often it left out a living one afterwards.
@@ -40,7 +32,6 @@ class KillRow:
 
     killed: tuple[str, ...]
     gap_s: float
-    allowed_gap_s: float
     mask_s: float | None
     false_masks: int
     short_masks: int
@@ -53,18 +44,14 @@ class VehicleReport:
 
     Attributes:
         rate_hz: Sets a second, as asked for.
-        longest_gap_s: Without output while the LiDAR lives [s].
-        allowed_gap_s: 1 period + deadline + the network's time.
-        longest_gap_without_lidar_s: Where it dies [s]; None where it was not killed.
-        allowed_gap_without_lidar_s: n periods + deadline + the network's time, n periods being
-            what it takes until the LiDAR counts as silent.
+        longest_gap_s: Without output, whichever sensor dies [s].
+        allowed_gap_s: A period, the deadline and the network's time [s].
         recovery_s: The longest [s]; None where one never came back.
         masks_right: Whether the mode was right for each kill, and never named a dead sensor.
         sets_sent: Of all sensors that lived.
         sets_processed: Those that a result came of.
         sets_passed_over: Left by the node for a newer one, by its own count.
         sets_dropped: The node could make nothing of, by its own count.
-        sets_held: Sent without a LiDAR while the node still waited for it.
         sets_lost: The rest.
         in_order: Whether results came in the order of their stamps, each once.
         newest_processed: Whether the last set was.
@@ -79,15 +66,12 @@ class VehicleReport:
     rate_hz: float
     longest_gap_s: float
     allowed_gap_s: float
-    longest_gap_without_lidar_s: float | None
-    allowed_gap_without_lidar_s: float
     recovery_s: float | None
     masks_right: bool
     sets_sent: int
     sets_processed: int
     sets_passed_over: int
     sets_dropped: int
-    sets_held: int
     sets_lost: int
     in_order: bool
     newest_processed: bool
@@ -107,28 +91,23 @@ def report_of(run: VehicleRun, cameras: Sequence[str], rate_hz: float) -> Vehicl
         rate_hz: Sets a second, as asked for.
     """
     network = [sum(run.stages[stage][column] for stage in NETWORK_STAGES) for column in range(3)]
-    rule = GapRule(1 / rate_hz, run.deadline_s, run.silent_s, network[2] * 1e-3)
     kills = judge_kills(run.sent, run.heard, cameras)
     counts = count_sets(run.sent, run.heard)
-    held = min(counts.held, counts.sent - run.made)
-    without_lidar = [kill.gap_s for kill in kills if LIDAR in kill.killed]
     back = [kill.recovery_s for kill in kills]
     return VehicleReport(
         rate_hz=rate_hz,
-        longest_gap_s=max(kill.gap_s for kill in kills if LIDAR not in kill.killed),
-        allowed_gap_s=rule.allowed_s(frozenset()),
-        longest_gap_without_lidar_s=max(without_lidar, default=None),
-        allowed_gap_without_lidar_s=rule.allowed_s(frozenset({LIDAR})),
+        longest_gap_s=max(kill.gap_s for kill in kills),
+        allowed_gap_s=1 / rate_hz + run.deadline_s + network[2] * 1e-3,
         recovery_s=None if None in back else max(found for found in back if found is not None),
         masks_right=all(kill.mask_s is not None and not kill.false_masks for kill in kills),
         sets_sent=counts.sent, sets_processed=counts.processed, sets_passed_over=run.passed_over,
-        sets_dropped=run.dropped, sets_held=held,
-        sets_lost=counts.sent - counts.processed - held - run.passed_over - run.dropped,
+        sets_dropped=run.dropped,
+        sets_lost=counts.sent - counts.processed - run.passed_over - run.dropped,
         in_order=counts.in_order, newest_processed=counts.newest,
         node_overhead_ms_p50=sum(run.stages[stage][0] for stage in NODE_STAGES),
         network_ms_p50=network[0], network_ms_p99=network[2],
         sender_late_ms_max=max(item.late_ns for item in run.sent) * 1e-6,
-        kills=tuple(_row(kill, rule, ("LiDAR", *cameras)) for kill in kills))
+        kills=tuple(_row(kill, ("LiDAR", *cameras)) for kill in kills))
 
 
 def broken(report: VehicleReport) -> list[str]:
@@ -136,9 +115,9 @@ def broken(report: VehicleReport) -> list[str]:
     found = []
     for row in report.kills:
         name = _name(row)
-        if row.gap_s > row.allowed_gap_s:
+        if row.gap_s > report.allowed_gap_s:
             found.append(f"{name}: {row.gap_s:.2f} s without output; at most "
-                         f"{row.allowed_gap_s:.2f}")
+                         f"{report.allowed_gap_s:.2f}")
         if row.mask_s is None:
             found.append(f"{name}: the mode never said so")
         if row.false_masks:
@@ -166,15 +145,15 @@ def lines(report: VehicleReport) -> list[str]:
     """The report as a table and figures below it."""
     names = [_name(row) for row in report.kills]
     width = max(map(len, names))
-    said = [f"{'killed':{width}}  gap [s]  allowed  mode right after  back after"]
+    said = [f"{'killed':{width}}  gap [s]  mode right after  back after"]
     for name, row in zip(names, report.kills):
         mask, back = ("" if not row.killed else "never" if time_s is None else f"{time_s:.2f}"
                       for time_s in (row.mask_s, row.recovery_s))
-        said.append(f"{name:{width}}  {row.gap_s:7.2f}  {row.allowed_gap_s:7.2f}  {mask:>16}  "
-                    f"{back:>10}")
+        said.append(f"{name:{width}}  {row.gap_s:7.2f}  {mask:>16}  {back:>10}")
+    said.append(f"allowed gap: {report.allowed_gap_s:.2f} s, a period, sync.deadline and the "
+                "network's time")
     said.append(f"sets at {report.rate_hz:g} Hz: {report.sets_sent} sent, {report.sets_processed} "
                 f"processed, {report.sets_passed_over} passed over for a newer one, "
-                f"{report.sets_held} sent while the LiDAR was still waited for, "
                 f"{report.sets_dropped} dropped, {report.sets_lost} lost")
     said.append(f"network: {report.network_ms_p50:.0f} ms at the median, "
                 f"{report.network_ms_p99:.0f} at the 99th percentile; node beside it (wait, "
@@ -185,10 +164,9 @@ def lines(report: VehicleReport) -> list[str]:
     return said
 
 
-def _row(kill: KillResult, rule: GapRule, names: Sequence[str]) -> KillRow:
+def _row(kill: KillResult, names: Sequence[str]) -> KillRow:
     return KillRow(tuple(names[sensor] for sensor in sorted(kill.killed)), kill.gap_s,
-                   rule.allowed_s(kill.killed), kill.mask_s, kill.false_masks, kill.short_masks,
-                   kill.recovery_s)
+                   kill.mask_s, kill.false_masks, kill.short_masks, kill.recovery_s)
 
 
 def _name(row: KillRow) -> str:

@@ -67,6 +67,15 @@ def test_a_lidar_that_dies_leaves_a_set_a_period():
     assert waits[20] == 0, "it is silent, the cameras go on alone"
 
 
+def test_images_that_wait_for_a_sweep_go_out_before_the_cameras_go_on_alone():
+    """The deadline is longer than it takes to know that the LiDAR is silent."""
+    messages = steady(range(10)) + steady(range(10, 30), sensors=range(1, 7))
+    _, found = run(messages, deadline_ns=10 * PERIOD)
+    assert [chosen.stamp_ns for _, chosen in found] == [k * PERIOD for k in range(30)]
+    assert {chosen.states for _, chosen in found[10:]} == {
+        (SampleState.ABSENT, *(SampleState.FRESH,) * 6)}
+
+
 @pytest.mark.parametrize("late", [90, 130, 190])
 def test_a_sweep_that_comes_after_all_makes_no_second_set(late):
     others = steady(range(20), sensors=range(1, 7))
