@@ -31,7 +31,8 @@ SPECS = (
                              "stale [s]; at least sync.tolerance, and equal to it for none",
          (0.0, 10.0)),
     Spec("sync.deadline", 0.08, "lidar_anchored: longest wait for the cameras after a sweep came, "
-                                "and for a sweep that is expected after its period [s]", (0.0, 10.0)),
+                                "and for a sweep that is expected after its period [s]",
+         (0.0, 10.0)),
     Spec("sync.silent", 0.35, "lidar_anchored: a sensor without a message for this long is not "
                               "waited for [s]; when it is the LiDAR, the cameras go on alone",
          (0.01, 60.0)),
