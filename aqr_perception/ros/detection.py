@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from rclpy.lifecycle import LifecycleNode
 
 from aqr_perception.ros.calibration import CameraModels, RigTransforms
+from aqr_perception.ros.calibration_pictures import CalibrationPictures
 from aqr_perception.ros.frames import FrameAssembler
 from aqr_perception.ros.graph_facts import InputTopics
 from aqr_perception.ros.inputs import Inputs
@@ -94,6 +95,7 @@ class DetectionLoop:
         self._output_frame = OutputFrame(config.output_frame, transforms, config.tf_timeout_s)
         self._worker: NewestWorker[SampleSet] = NewestWorker(
             self._process, self._failed, "aqr_detection")
+        self._calibration = CalibrationPictures(outputs, config.mounting, self._log)
         self._inputs = Inputs(node, config, cameras, topics, self._take, self._drop)
 
     def clear(self) -> None:
@@ -107,7 +109,8 @@ class DetectionLoop:
             (now_ns - self._started_ns) * 1e-9,
             tuple(flow.report(now_ns) for flow in self._inputs.flows),
             dict(self._inputs.incompatible), self._inputs.counts, self._inputs.restarts,
-            self._worker.passed_over, self._run.report(now_ns), self._latency.summary(), self._aqr)
+            self._worker.passed_over, self._run.report(now_ns), self._latency.summary(), self._aqr,
+            self._calibration.report())
 
     def close(self) -> None:
         """Unsubscribe, let the frame at work finish, and stop."""
@@ -115,6 +118,7 @@ class DetectionLoop:
         self._inputs.close()
         if not self._worker.stop(STOP_S):
             self._log.error(f"the frame at work did not finish within {STOP_S:g} s")
+        self._calibration.close()
         self._assembler.close()
         run = self._run.report(time.monotonic_ns())
         self._log.info(f"{run.results.received} frames processed, {self._worker.passed_over} "
@@ -161,6 +165,7 @@ class DetectionLoop:
         if self._run.published(samples.stamp_ns, published_ns) == 1:
             self._log.info(f"first frame: {len(result.detections)} detections")
         self._on_mode(describe(sensors))
+        self._calibration.offer(assembled.frame)
 
     def _note_times(self, samples: SampleSet, times_ms: dict[str, float]) -> None:
         whole_ms = (self._node.get_clock().now().nanoseconds - samples.stamp_ns) * 1e-6

@@ -102,7 +102,8 @@ class Diagnostics:
             statuses.of_synchronisation(self._config.sync.mode, self._names, loop),
             statuses.of_latency(loop),
             statuses.of_model(health.stage, health.failure, health.model),
-            statuses.of_aqr(health.model, loop)]
+            statuses.of_aqr(health.model, loop),
+            statuses.of_calibration(loop)]
         for status in found:
             status.name = f"{self._node.get_name()}: {status.name}"
             status.hardware_id = "aqr_perception"

@@ -11,7 +11,8 @@ import numpy as np
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from geometry_msgs.msg import Point, Pose, Quaternion, TransformStamped, Vector3
-from sensor_msgs.msg import PointCloud2, PointField
+from numpy.typing import NDArray
+from sensor_msgs.msg import Image, PointCloud2, PointField
 from std_msgs.msg import Header
 from vision_msgs.msg import (
     Detection3D,
@@ -104,6 +105,13 @@ def velocities_to_message(detections: Detections) -> PointCloud2:
         header=header_of(detections.stamp_ns, detections.frame_id), height=1, width=len(rows),
         fields=fields, is_bigendian=False, point_step=rows.itemsize, row_step=rows.nbytes,
         data=array.array("B", rows.tobytes()), is_dense=bool(np.isfinite(rows["vx"]).all()))
+
+
+def picture_to_message(picture: NDArray[np.uint8], stamp_ns: int, frame_id: str) -> Image:
+    """A picture (H, W, 3) BGR → ``sensor_msgs/Image``, bgr8."""
+    height, width = picture.shape[:2]
+    return Image(header=header_of(stamp_ns, frame_id), height=height, width=width, encoding="bgr8",
+                 is_bigendian=0, step=3 * width, data=array.array("B", picture.tobytes()))
 
 
 def values_to_message(stamp_ns: int, frame_id: str, name: str, values: Mapping[str, Any]

@@ -134,3 +134,21 @@ def of_aqr(model: Mapping[str, str], loop: LoopHealth | None) -> DiagnosticStatu
                f"({'outside of' if loop.aqr[f'outside_band.{modality}'] else 'in'} the band)"
                for modality in ("lidar", "camera") if f"relative_change.{modality}" in loop.aqr]
     return status(OK, "AQR", "relative change: " + ", ".join(changes), {**values, **loop.aqr})
+
+
+def of_calibration(loop: LoopHealth | None) -> DiagnosticStatus:
+    """Tell how well the LiDAR's edges lie on the cameras'; see `runtime.calibration_check`."""
+    report = None if loop is None else loop.calibration
+    if report is None:
+        return status(OK, "calibration", "not measured: nobody looks at ~/debug/calibration", {})
+    values: dict[str, Any] = {"took_ms": report.took_ms}
+    for name, found in report.alignments.items():
+        values |= {f"edge_alignment.{name}": found.ratio if found.known else None,
+                   f"better_than_turned.{name}": found.share_worse if found.known else None,
+                   f"edges.{name}": found.edges, f"problem.{name}": found.problem or None}
+    if problems := [f"{name} {found.problem}" for name, found in report.alignments.items()
+                    if found.problem]:
+        return status(WARN, "calibration", "; ".join(problems), values)
+    known = sum(found.known for found in report.alignments.values())
+    return status(OK, "calibration", f"edges line up in {known} cameras, "
+                                     f"{len(report.alignments) - known} not known yet", values)

@@ -69,6 +69,19 @@ class Alignment:
                 f"{self.problem or 'fits'}")
 
 
+@dataclass(frozen=True)
+class CalibrationReport:
+    """What the diagnostics say of the calibration.
+
+    Attributes:
+        alignments: By the cameras' names, over the last frames.
+        took_ms: To measure and draw the last of them [ms].
+    """
+
+    alignments: Mapping[str, Alignment]
+    took_ms: float
+
+
 def alignment_of(sums: EdgeSums) -> Alignment:
     """Compare the calibration with the turned ones."""
     mean = sums.strength / np.maximum(sums.count, 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from aqr_perception.runtime.calibration_check import CalibrationReport
 from aqr_perception.runtime.health import FlowReport, RunReport
 from aqr_perception.runtime.latency import Percentiles
 from aqr_perception.runtime.synchronizer import SynchronizerCounts
@@ -24,6 +25,7 @@ class LoopHealth:
         run: What became of the frames.
         latency: By stage [ms].
         aqr: What AQR did to the last frame, see `aqr_values`; empty where it is off.
+        calibration: How well the sensors' edges line up; None while nobody looks at the picture.
     """
 
     listening_s: float
@@ -35,3 +37,4 @@ class LoopHealth:
     run: RunReport
     latency: Mapping[str, Percentiles]
     aqr: Mapping[str, float] = field(default_factory=dict)
+    calibration: CalibrationReport | None = None

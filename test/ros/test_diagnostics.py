@@ -17,7 +17,7 @@ SUCCESS = TransitionCallbackReturn.SUCCESS
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 NAMES = {f"detector: {name}" for name in (
     "input LiDAR", *(f"input {camera}" for camera in CAMERAS), "output", "synchronisation",
-    "latency", "model", "AQR")}
+    "latency", "model", "AQR", "calibration")}
 
 
 @dataclass
