@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -94,3 +95,13 @@ def test_overlong_sizes_do_not_become_boxes():
     code[2] = 200.0
     _, _, _, kept = top_boxes(torch.zeros(1, 1, 10), code.expand(1, 1, 10), 10)
     assert not kept.any()
+
+
+def test_close_detections_of_a_class_make_room_for_others():
+    output = output_of([(0, 0, 0.9), (1, 0, 0.8), (2, 0, 0.7), (3, 8, 0.6)])
+    boxes = output.boxes.clone()
+    boxes[0, 0, 2, 0] += 5
+    output = replace(output, boxes=boxes)
+    found = decode(output, [make_frame()], Mounting(), Controls(max_detections=3),
+                   separation=(1.0,) * len(CLASS_NAMES))[0]
+    np.testing.assert_allclose(found.scores, [0.9, 0.7, 0.6], rtol=1e-5)

@@ -1,5 +1,7 @@
 """What moves the world moves the cameras: a point on an object stays on its pixel."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -16,7 +18,7 @@ from aqr_perception.training.augment import (
 from aqr_perception.training.dataset import StepDataset, targets_of
 from aqr_perception.types import Controls, Mounting
 
-STRONG = Augmentation(no_images=0, no_lidar=0, some_images=0)
+STRONG = Augmentation(yaw=0.785, mirror=True, no_images=0, no_lidar=0, some_images=0)
 
 
 def pixels_of(batch, points):
@@ -117,3 +119,17 @@ def test_an_epoch_visits_every_frame_once():
     for epoch in range(3):
         assert sorted(order[7 * epoch:7 * epoch + 7]) == list(range(7))
     assert order[:7] != order[7:14]
+
+
+def test_a_cloud_of_several_sweeps_sometimes_loses_the_older_ones():
+    frame, _ = make_frame(0)
+    points = np.tile(frame.lidar.points, (4, 1))
+    points[:, 4] = np.repeat(np.arange(4) * 0.1, len(frame.lidar.points))
+    several = replace(frame, lidar=replace(frame.lidar, points=points))
+    settings = replace(STRONG, fewer_sweeps=0.5, point_dropout=0)
+    left = [len(np.unique(augment_frame(several, settings, np.random.default_rng(seed)
+                                        ).lidar.points[:, 4])) for seed in range(200)]
+    assert 0.35 < np.mean(np.array(left) < 4) < 0.65
+    assert {1, 2, 3} < set(left)
+    alone = augment_frame(frame, replace(settings, fewer_sweeps=1), np.random.default_rng(0))
+    assert len(alone.lidar.points) == len(frame.lidar.points)
