@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -65,46 +66,72 @@ def share_statistics(module: nn.Module, device: torch.device) -> nn.Module:
     return module
 
 
-class _AllSum(torch.autograd.Function):
-    """Sum over the processes; the gradient is the sum of the processes' gradients."""
+class _SharedNorm(torch.autograd.Function):
+    """Batch normalisation whose mean and variance, and their gradients, are of all processes.
+
+    Forward as Ioffe & Szegedy (2015); backward their chain rule, its two sums over all processes.
+    """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        x = x.clone()
-        dist.all_reduce(x)
-        return x
+    def forward(ctx: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None, mean: Tensor,
+                variance: Tensor, total: Tensor, eps: float) -> Tensor:
+        """(N, C, ...) → the same shape and dtype; the statistics are (C,), ``total`` (1,)."""
+        ctx.save_for_backward(x, weight, mean, torch.rsqrt(variance + eps), total)
+        return F.batch_norm(x, mean, variance, weight, bias, training=False, eps=eps)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        gradient = gradient.clone()
-        dist.all_reduce(gradient)
-        return gradient
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        """Of x over all processes, of weight and bias over this one's own part."""
+        x, weight, mean, scale, total = ctx.saved_tensors
+        gradient = gradients[0]
+        axes, shape = _axes(x)
+        normal = ((_wide(x) - mean.view(shape)) * scale.view(shape)).to(x.dtype)
+        of_bias = gradient.sum(axes, dtype=mean.dtype)
+        of_weight = (gradient * normal).sum(axes, dtype=mean.dtype)
+        sums = torch.stack([of_bias, of_weight])
+        dist.all_reduce(sums)
+        first, second = (sums / total).to(x.dtype).unbind(0)
+        factor = (scale if weight is None else scale * weight).to(x.dtype)
+        of_x = (gradient - first.view(shape) - normal * second.view(shape)) * factor.view(shape)
+        if weight is None:
+            return of_x, None, None, None, None, None, None
+        return of_x, of_weight, of_bias, None, None, None, None
 
 
 def shared_batch_norm(norm: nn.BatchNorm1d | nn.BatchNorm2d, x: Tensor) -> Tensor:
     """Normalise (N, C, ...) by mean and variance over all processes, and follow them.
 
-    Every process must call it, with an N of its own that may be 0.
+    Every process must call it, with an N of its own that may be 0. Statistics are single precision
+    whatever x is.
     """
-    axes = [axis for axis in range(x.ndim) if axis != 1]
-    shape = [1, -1] + [1] * (x.ndim - 2)
-    count = x.new_tensor([x.numel() // x.shape[1]])
-    sums = _AllSum.apply(torch.cat([x.sum(axes), (x * x).sum(axes), count]))
-    first, second, total = sums.split([x.shape[1], x.shape[1], 1])
-    mean = first / total
-    variance = (second / total - mean * mean).clamp(min=0.0)
-    if norm.running_mean is not None and norm.running_var is not None:
-        momentum = 0.1 if norm.momentum is None else norm.momentum
-        with torch.no_grad():
+    axes, _ = _axes(x)
+    with torch.no_grad():
+        wide = _wide(x.detach())
+        count = wide.new_tensor([wide.numel() // wide.shape[1]])
+        sums = torch.cat([wide.sum(axes), wide.square().sum(axes), count])
+        dist.all_reduce(sums)
+        first, second, total = sums.split([x.shape[1], x.shape[1], 1])
+        mean = first / total
+        variance = (second / total - mean * mean).clamp(min=0.0)
+        if norm.running_mean is not None and norm.running_var is not None:
+            momentum = 0.1 if norm.momentum is None else norm.momentum
             norm.running_mean.lerp_(mean, momentum)
             norm.running_var.lerp_(variance * total / (total - 1).clamp(min=1), momentum)
             if norm.num_batches_tracked is not None:
                 norm.num_batches_tracked += 1
-    scale = torch.rsqrt(variance + norm.eps)
-    out = (x - mean.view(shape)) * scale.view(shape)
-    if norm.affine:
-        out = out * norm.weight.view(shape) + norm.bias.view(shape)
-    return out
+    normalised: Tensor = _SharedNorm.apply(x, norm.weight, norm.bias, mean, variance, total,
+                                           norm.eps)
+    return normalised
+
+
+def _wide(x: Tensor) -> Tensor:
+    """In single precision or better."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def _axes(x: Tensor) -> tuple[list[int], list[int]]:
+    """The axes that are averaged over, and the shape that the others broadcast in."""
+    return [axis for axis in range(x.ndim) if axis != 1], [1, -1] + [1] * (x.ndim - 2)
 
 
 class SharedBatchNorm1d(nn.BatchNorm1d):
