@@ -24,11 +24,13 @@ TOPICS = {
     "output/velocities": "the detections' velocities",
     "output/controls": "the values that each frame was made with",
     "output/markers": "the boxes for rviz",
+    "debug/calibration": "the LiDAR drawn on the images",
 }
 # What stands in the rviz configuration → the node's topic that it shows.
 SHOWN = {"/LIDAR_TOP/points": "input/pointcloud", "/CAM_FRONT/image_raw": "input/image0",
          "/detector/output/markers": "output/markers",
-         "/detector/output/velocities": "output/velocities"}
+         "/detector/output/velocities": "output/velocities",
+         "/detector/debug/calibration": "debug/calibration"}
 # Arguments that set a parameter of the node where they are not empty.
 OVERRIDES = {
     "weights": "File of weights",
