@@ -7,6 +7,9 @@
                                              the whole network, from trained trunks
     train DRIVES OUT --init FILE --aqr gate --freeze-baseline --faults 0.5
                                              a gate for a trained network, on half spoiled frames
+    train DRIVES OUT --init FILE --distil-from TEACHER
+                                             weight maps from an MLP that learns what the larger
+                                             generator in TEACHER says
     torchrun --nproc-per-node 2 -m aqr_perception train ...   on several processes
 
 OUT holds the state to resume from, log.jsonl, TensorBoard files and weights.safetensors.
@@ -42,6 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--aqr", metavar="MODE",
                         help="adaptive query routing: off, gate, weight_map or attention_bias "
                              "(default: as the preset or the weights have it)")
+    parser.add_argument("--distil-from", type=Path, metavar="FILE",
+                        help="weights with a trained weight_map generator: train an MLP in its "
+                             "place, with the same settings, that also learns its weights")
     parser.add_argument("--freeze-baseline", action="store_true",
                         help="train adaptive query routing alone; all else stays as it is")
     parser.add_argument("--faults", type=float, default=0.0, metavar="SHARE",
@@ -81,6 +87,7 @@ def run(args: argparse.Namespace) -> int:
     from aqr_perception.runtime.pipeline import resolve_device
     from aqr_perception.simulation.cache import DriveFolder
     from aqr_perception.training.baseline import with_mode
+    from aqr_perception.training.distillation import Teacher, student_of
     from aqr_perception.training.engine import Trainer, TrainingSettings
     from aqr_perception.training.schedule import OneCycle
     from aqr_perception.types import Mounting
@@ -97,10 +104,18 @@ def run(args: argparse.Namespace) -> int:
         workers=args.workers, half=args.half, faults=_faults(args), trunk=args.trunk,
         freeze_baseline=args.freeze_baseline, denoising_groups=args.denoising_groups)
     detector = _network(args)
-    if args.aqr is not None:
+    teacher = None
+    if args.distil_from is not None:
+        if args.aqr is not None:
+            raise ValueError("--distil-from takes the teacher's routing with a smaller generator; "
+                             "expected no --aqr beside it")
+        teacher = Teacher.load(args.distil_from)
+        detector = student_of(detector, teacher)
+    elif args.aqr is not None:
         detector = with_mode(detector, args.aqr)
     trainer = Trainer(detector, DriveFolder(args.drives), Mounting(), settings, args.out,
-                      device, args.trained_with or shlex.join(["aqr_perception", *sys.argv[1:]]))
+                      device, args.trained_with or shlex.join(["aqr_perception", *sys.argv[1:]]),
+                      teacher)
     if trainer.step:
         print(f"going on at step {trainer.step}")
     weights = trainer.run()

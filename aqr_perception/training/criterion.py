@@ -39,6 +39,7 @@ class LossWeights:
         denoising: Of all denoising terms together.
         gate: Of the gate's supervision.
         agreement: Of the contrastive loss that teaches the sensors' descriptors to agree.
+        distillation: Of the squared difference from a teacher's weights.
     """
 
     classification: float = 2.0
@@ -47,6 +48,7 @@ class LossWeights:
     denoising: float = 1.0
     gate: float = 0.2
     agreement: float = 0.1
+    distillation: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ class Losses:
         heat: Scalar, of the tokens' side task (`training.heat_loss`); 0 without it.
         gate: Scalar; 0 where AQR has no supervised part.
         agreement: Scalar, likewise.
+        distillation: Scalar (`training.distillation`); 0 without a teacher.
     """
 
     classification: Tensor
@@ -70,6 +73,7 @@ class Losses:
     heat: Tensor
     gate: Tensor
     agreement: Tensor
+    distillation: Tensor
 
     @property
     def total(self) -> Tensor:
@@ -81,7 +85,7 @@ class Losses:
         last = {"loss": self.total, "loss_cls": self.classification[-1],
                 "loss_bbox": self.box[-1], "dn_loss_cls": self.dn_classification[-1],
                 "dn_loss_bbox": self.dn_box[-1], "loss_heat": self.heat, "loss_gate": self.gate,
-                "loss_agreement": self.agreement}
+                "loss_agreement": self.agreement, "loss_distillation": self.distillation}
         return {name: float(value.detach()) for name, value in last.items()}
 
 
@@ -122,7 +126,7 @@ class Criterion:
         dn_classification, dn_box = zip(*copies)
         return Losses(torch.stack(classification), torch.stack(box),
                       torch.stack(dn_classification), torch.stack(dn_box), none,
-                      self.weights.gate * gate, self.weights.agreement * agreement)
+                      self.weights.gate * gate, self.weights.agreement * agreement, none)
 
     def _layer(self, logits: Tensor, boxes: Tensor, targets: Sequence[Targets]
                ) -> tuple[Tensor, Tensor]:

@@ -33,6 +33,7 @@ from aqr_perception.training.denoising import (
     DenoisingQueries,
     make_denoising,
 )
+from aqr_perception.training.distillation import Teacher, distillation_loss
 from aqr_perception.training.distributed import (
     max_over_processes,
     mean_over_processes,
@@ -114,14 +115,16 @@ class Trainer:
             resumed from.
         device: Where to train.
         command: What the weights say they were trained with.
+        teacher: Whose weights of queries are to be learned as well, or None.
 
     Raises:
-        ValueError: The folder holds a run with other settings, or nothing is left to train.
+        ValueError: The folder holds a run with other settings, nothing is left to train, or the
+            teacher does not fit.
     """
 
     def __init__(self, detector: Detector, source: FrameSource, mounting: Mounting,
                  settings: TrainingSettings, folder: Path, device: torch.device,
-                 command: str = "") -> None:
+                 command: str = "", teacher: Teacher | None = None) -> None:
         self.detector = detector.to(device)
         self.settings = settings
         self.folder = folder
@@ -129,6 +132,13 @@ class Trainer:
         self.command = command
         self.rank, self.processes = process()
         self.criterion = Criterion()
+        self.teacher = teacher
+        if teacher is not None:
+            if settings.trunk:
+                raise ValueError(f"a trunk alone ('{settings.trunk}') has no weights of queries to "
+                                 "learn from a teacher; expected none")
+            teacher.check(detector.config)
+            teacher.detector.to(device)
         if settings.freeze_baseline:
             freeze_baseline(self.detector)
         whole: nn.Module = self.detector
@@ -237,6 +247,11 @@ class Trainer:
         if output.heat is not None:
             losses = replace(losses, heat=heat_loss(output.heat, targets, batch,
                                                     config.detection_range))
+        if self.teacher is not None:
+            with self._precision():
+                wanted = self.teacher.weights(batch, output.reference_points)
+            losses = replace(losses, distillation=self.criterion.weights.distillation
+                             * distillation_loss(output.aqr, wanted))
         return losses
 
     def _trunk_losses(self, batch: Batch, targets: list[Targets]) -> Losses:
@@ -245,7 +260,7 @@ class Trainer:
             heat = self.forward(batch)
         loss = heat_loss(heat, targets, batch, self.detector.config.detection_range)
         none = torch.zeros_like(loss)
-        return Losses(none[None], none[None], none[None], none[None], loss, none, none)
+        return Losses(none[None], none[None], none[None], none[None], loss, none, none, none)
 
     def _precision(self) -> torch.autocast:
         return torch.autocast(
@@ -308,8 +323,9 @@ class Trainer:
     def _identity(self) -> dict[str, Any]:
         """What must be equal for a state to be resumed from, as JSON holds it."""
         fixed = replace(self.settings, log_every=0, save_every=0, workers=0)
+        taught = self.teacher.identity() if self.teacher is not None else {}
         return json.loads(json.dumps(
-            {**asdict(fixed), "network": to_dict(self.detector.config)}))
+            {**asdict(fixed), "network": to_dict(self.detector.config), **taught}))
 
 
 class _Steps(Sampler[int]):
