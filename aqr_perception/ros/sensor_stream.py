@@ -6,6 +6,7 @@ import array
 import multiprocessing
 import signal
 import time
+from collections.abc import Sequence
 from multiprocessing.connection import Connection
 
 import numpy as np
@@ -95,15 +96,16 @@ class _Sensors:
         self._static = node.create_publisher(TFMessage, topics.TF_STATIC, QoSProfile(
             depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL))
         cameras = [image for image in frame.images if image is not None]
-        self._static.publish(_static_transforms(frame.frame_id, cameras))
+        self._static.publish(static_transforms(frame.frame_id, cameras))
         create = node.create_publisher
         self._messages = [[(create(PointCloud2, topics.points_topic(), SENSOR_QOS),
-                            _cloud(frame, intensity_max))]]
+                            cloud_message(frame, intensity_max))]]
         for camera in cameras:
             self._messages.append([
                 (create(CameraInfo, topics.camera_info_topic(camera.name), SENSOR_QOS),
-                 _camera_info(camera)),
-                (create(Image, topics.image_topic(camera.name), SENSOR_QOS), _image(camera))])
+                 camera_info_message(camera)),
+                (create(Image, topics.image_topic(camera.name), SENSOR_QOS),
+                 image_message(camera))])
 
     def without_subscriber(self) -> list[str]:
         """Topics that nobody takes."""
@@ -162,7 +164,8 @@ def _send_sets(pipe: Connection, sensors: _Sensors, period_s: float) -> list[Sen
         due_s = max(due_s + period_s, time.monotonic())  # what is missed is not caught up with
 
 
-def _static_transforms(lidar_frame: str, cameras: list[CameraImage]) -> TFMessage:
+def static_transforms(lidar_frame: str, cameras: Sequence[CameraImage]) -> TFMessage:
+    """Where the sensors are: the LiDAR at the car's own frame, the cameras as calibrated."""
     poses = [transform_to_message(np.eye(4), topics.BASE_FRAME, lidar_frame, 0)]
     poses += [transform_to_message(rigid.inverse(camera.calibration.camera_from_lidar),
                                    lidar_frame, _optical_frame(camera), 0) for camera in cameras]
@@ -173,7 +176,8 @@ def _optical_frame(camera: CameraImage) -> str:
     return camera.calibration.frame_id or f"{camera.name}_optical"
 
 
-def _cloud(frame: SensorFrame, intensity_max: float) -> PointCloud2:
+def cloud_message(frame: SensorFrame, intensity_max: float) -> PointCloud2:
+    """A frame's cloud with the stamp 0: x, y, z [m], and intensity up to the given."""
     assert frame.lidar is not None
     fields = [PointField(name=name, offset=4 * index, datatype=PointField.FLOAT32, count=1)
               for index, name in enumerate(("x", "y", "z", "intensity"))]
@@ -181,7 +185,8 @@ def _cloud(frame: SensorFrame, intensity_max: float) -> PointCloud2:
     return create_cloud(header_of(0, frame.frame_id), fields, points)
 
 
-def _image(camera: CameraImage) -> Image:
+def image_message(camera: CameraImage) -> Image:
+    """A camera's picture with the stamp 0."""
     height, width, _ = camera.pixels.shape
     message = Image(header=header_of(0, _optical_frame(camera)), height=height, width=width,
                     encoding="bgr8", step=3 * width)
@@ -189,7 +194,8 @@ def _image(camera: CameraImage) -> Image:
     return message
 
 
-def _camera_info(camera: CameraImage) -> CameraInfo:
+def camera_info_message(camera: CameraImage) -> CameraInfo:
+    """A camera's calibration with the stamp 0."""
     lens = camera.calibration.camera
     distortion = lens.distortion if lens.distortion.size else np.zeros(5)
     return CameraInfo(header=header_of(0, _optical_frame(camera)), width=lens.width,

@@ -1,4 +1,4 @@
-"""Sensors die and come back while a detector listens; what it says meanwhile is written down."""
+"""Sensors live, die and come back while a detector listens; what it says is written down."""
 
 from __future__ import annotations
 
@@ -27,6 +27,8 @@ STEADY_S = 3.0
 """Without a fault, before the first kill [s]."""
 DEAD_S, ALIVE_S = 1.5, 1.2
 """Shortest time that a sensor is dead, and that all are alive after it [s]."""
+SAMPLE_S = 3.0
+"""From sample to sample of the detector's memory [s]."""
 PATIENCE_S = 10.0
 """Longest wait for the detector to say what is true [s]."""
 DEADLINE = "sync.deadline"
@@ -147,12 +149,53 @@ def run_kills(listener: Listener, stream: SensorStream, cameras: Sequence[str],
     """
     whole = frozenset(range(1 + len(cameras)))
 
-    def says(alive: Sensors) -> Callable[[], bool]:
-        return lambda: bool(listener.modes) and living_in(listener.modes[-1][1], cameras) == alive
+    def kill_each() -> None:
+        for killed in kills:
+            stream.let_live(whole - killed)
+            listener.spin_until(_says(listener, cameras, whole - killed), PATIENCE_S, DEAD_S)
+            stream.let_live(whole)
+            listener.spin_until(_says(listener, cameras, whole), PATIENCE_S, ALIVE_S)
 
+    return _run(listener, stream, cameras, kill_each)
+
+
+def run_soak(listener: Listener, stream: SensorStream, cameras: Sequence[str], minutes: float,
+             memory_mib: Callable[[], float]) -> tuple[VehicleRun, list[tuple[float, float]]]:
+    """Let all sensors live, and look at the detector's memory now and then.
+
+    Args:
+        listener: Hears the detector.
+        stream: Is ready, and sends nothing yet.
+        cameras: (V,) their names.
+        minutes: How long.
+        memory_mib: Gives what the detector's process holds [MiB].
+
+    Returns:
+        The run, and the time [s] and memory [MiB] of each sample.
+
+    Raises:
+        ValueError: Nothing comes of the sensors, or the detector stops.
+    """
+    samples: list[tuple[float, float]] = []
+
+    def watch() -> None:
+        start_s = time.monotonic()
+        while (passed_s := time.monotonic() - start_s) < 60 * minutes:
+            samples.append((passed_s, memory_mib()))
+            listener.spin_until(lambda: False, min(SAMPLE_S, 60 * minutes - passed_s))
+        samples.append((passed_s, memory_mib()))
+
+    return _run(listener, stream, cameras, watch), samples
+
+
+def _run(listener: Listener, stream: SensorStream, cameras: Sequence[str],
+         act: Callable[[], None]) -> VehicleRun:
+    """Send until the detector is steady, do something meanwhile, and count up."""
+    whole = frozenset(range(1 + len(cameras)))
+    says_whole = _says(listener, cameras, whole)
     deadline_s = listener.deadline_s()
     stream.let_live(whole)
-    if not listener.spin_until(says(whole), PATIENCE_S):
+    if not listener.spin_until(says_whole, PATIENCE_S):
         words = listener.modes[-1][1] if listener.modes else "nothing"
         raise ValueError(f"with all sensors alive, the detector says '{words}'")
     stream.let_live(frozenset())
@@ -160,17 +203,13 @@ def run_kills(listener: Listener, stream: SensorStream, cameras: Sequence[str],
     listener.outputs.clear()
     begun_ns = time.monotonic_ns()
     stream.let_live(whole)
-    listener.spin_until(lambda: says(whole)() and len(listener.outputs) >= STEADY_SETS,
+    listener.spin_until(lambda: says_whole() and len(listener.outputs) >= STEADY_SETS,
                         PATIENCE_S, STEADY_S)
-    for killed in kills:
-        stream.let_live(whole - killed)
-        listener.spin_until(says(whole - killed), PATIENCE_S, DEAD_S)
-        stream.let_live(whole)
-        listener.spin_until(says(whole), PATIENCE_S, ALIVE_S)
+    act()
     sent = [item for item in stream.finish() if item.sent_ns > begun_ns]
     listener.spin_until(
         lambda: listener.outputs[-1:] != [] and listener.outputs[-1][0] == sent[-1].stamp_ns
-        and says(whole)(), PATIENCE_S)
+        and says_whole(), PATIENCE_S)
     heard = Heard(list(listener.outputs), [mode for mode in listener.modes if mode[0] > begun_ns],
                   time.monotonic_ns())
     after = listener.hear_diagnostics_at_rest()
@@ -180,6 +219,11 @@ def run_kills(listener: Listener, stream: SensorStream, cameras: Sequence[str],
     if not stages:
         raise ValueError("the detector's diagnostics tell no latency: it is not active any more")
     return VehicleRun(sent, heard, passed_over, dropped, stages, deadline_s)
+
+
+def _says(listener: Listener, cameras: Sequence[str], alive: Sensors) -> Callable[[], bool]:
+    """Whether the detector's last word names just these sensors."""
+    return lambda: bool(listener.modes) and living_in(listener.modes[-1][1], cameras) == alive
 
 
 def _count(message: DiagnosticArray, part: str, name: str) -> int:

@@ -32,6 +32,8 @@ def refused(capsys, *arguments):
 def test_arguments_that_do_not_fit(capsys, tmp_path):
     assert "--rate is 0; expected 1 to 20 Hz" in refused(capsys, "--rate", "0")
     assert "--pairs is 22; expected 0 to 21" in refused(capsys, "--pairs", "22")
+    assert "--soak is 0; expected above 0 to 1440 minutes" in refused(capsys, "--soak", "0")
+    assert "--malformed is 0; expected 1 or more" in refused(capsys, "--malformed", "0")
     assert "nowhere" in refused(capsys, "--frame", tmp_path / "nowhere")
 
 
