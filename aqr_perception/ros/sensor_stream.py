@@ -177,11 +177,14 @@ def _optical_frame(camera: CameraImage) -> str:
 
 
 def cloud_message(frame: SensorFrame, intensity_max: float) -> PointCloud2:
-    """A frame's cloud with the stamp 0: x, y, z [m], and intensity up to the given."""
+    """A frame's cloud with the stamp 0: x, y, z [m], intensity up to the given, and dt [s] where
+    it is joined of several sweeps."""
     assert frame.lidar is not None
+    names = ("x", "y", "z", "intensity", "dt")[:5 if frame.lidar.points[:, 4].any() else 4]
     fields = [PointField(name=name, offset=4 * index, datatype=PointField.FLOAT32, count=1)
-              for index, name in enumerate(("x", "y", "z", "intensity"))]
-    points = frame.lidar.points[:, :4] * np.array([1, 1, 1, intensity_max], np.float32)
+              for index, name in enumerate(names)]
+    points = frame.lidar.points[:, :len(names)].copy()
+    points[:, 3] *= intensity_max
     return create_cloud(header_of(0, frame.frame_id), fields, points)
 
 
