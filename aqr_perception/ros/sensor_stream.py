@@ -177,8 +177,10 @@ def _optical_frame(camera: CameraImage) -> str:
 
 
 def cloud_message(frame: SensorFrame, intensity_max: float) -> PointCloud2:
-    """A frame's cloud with the stamp 0: x, y, z [m], intensity up to the given, and dt [s] where
-    it is joined of several sweeps."""
+    """A frame's cloud with the stamp 0: x, y, z [m], intensity up to the given.
+
+    Where it is joined of several sweeps, dt [s] too.
+    """
     assert frame.lidar is not None
     names = ("x", "y", "z", "intensity", "dt")[:5 if frame.lidar.points[:, 4].any() else 4]
     fields = [PointField(name=name, offset=4 * index, datatype=PointField.FLOAT32, count=1)
