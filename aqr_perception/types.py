@@ -219,6 +219,8 @@ class Gains:
 class WeightMapStrength:
     """How far AQR of the mode ``weight_map`` goes; None leaves what the network was trained with.
 
+    The last one counts for the Gaussian window of the mode ``attention_bias`` too.
+
     Attributes:
         residual_weight: Part of a feature that stays what it was, 0 to 1.
         max_weight_clamp: Largest weight, 0.1 to 16.

@@ -48,7 +48,8 @@ RUN_TIME = (
     Spec("aqr.max_weight_clamp", UNSET, f"Largest weight of AQR, above 1; {_OF_MAPS}",
          (UNSET, 16.0)),
     Spec("aqr.gaussian_sigma", UNSET, "Radius of a query's Gaussian [cells of the map], 0.1 to 32; "
-                                      f"{_OF_MAPS}", (UNSET, 32.0)),
+                                      "of the network's mode weight_map, and of attention_bias "
+                                      "with a Gaussian window; -1: as trained", (UNSET, 32.0)),
 )
 
 

@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from aqr_perception.model.aqr.config import AqrConfig, GeneratorConfig, WeightMapConfig
+from aqr_perception.model.aqr.config import (
+    AqrConfig,
+    AttentionBiasConfig,
+    GeneratorConfig,
+    WeightMapConfig,
+)
 from aqr_perception.model.aqr.strength import with_strength
 from aqr_perception.model.checkpoint import untrained
 from aqr_perception.model.config import DecoderConfig, DetectorConfig, ImageConfig, LidarConfig
@@ -16,20 +21,21 @@ from aqr_perception.types import Controls, Mounting, WeightMapStrength
 
 FRAME = rehearsal_frame(("LEFT", "RIGHT"), Mounting())
 MAPS = WeightMapConfig(generator=GeneratorConfig(heads=2, feedforward=32))
+BIAS = AttentionBiasConfig(generator=MAPS.generator)
 STRENGTH = WeightMapStrength(residual_weight=0.3, max_weight_clamp=3.0, gaussian_sigma=4.0)
 AS_TRAINED = WeightMapStrength()
 
 
-def pipeline(mode="weight_map", maps=MAPS):
+def pipeline(mode="weight_map", maps=MAPS, bias=BIAS):
     config = DetectorConfig(
         name="test",
         image=ImageConfig("small", width=96, height=64, channels=(8, 8, 16, 16), frozen_norm=False),
         lidar=LidarConfig("pillars", (3.0, 3.0, 8.0), (1, 36, 36), (8,), (16, 16), (1, 1), 16, 1),
         decoder=DecoderConfig(channels=32, heads=2, layers=2, feedforward=32, queries=10,
                               head_channels=16, depth_bins=4, dropout=0.0),
-        aqr=AqrConfig(mode=mode, weight_map=maps))
+        aqr=AqrConfig(mode=mode, weight_map=maps, attention_bias=bias))
     detector = untrained(config)
-    if mode == "weight_map":
+    if mode in ("weight_map", "attention_bias"):
         with torch.no_grad():
             detector.decoder.router.generator.predictor.bias.copy_(torch.tensor([2.0, -2.0]))
     return DetectionPipeline(detector, torch.device("cpu"), Mounting())
@@ -77,3 +83,17 @@ def test_a_strength_that_does_not_fit_is_refused_and_leaves_the_network_as_it_wa
         generator=MAPS.generator, renderer=type(MAPS.renderer)(method="bilinear")))
     with pytest.raises(ValueError, match=r"gaussian_sigma cannot be set.*'bilinear'"):
         bilinear.check(Controls(weight_map=WeightMapStrength(gaussian_sigma=1.0)))
+
+
+def test_the_gaussian_window_of_attention_bias_has_a_radius_to_set_and_nothing_else():
+    made = pipeline("attention_bias", bias=AttentionBiasConfig(
+        generator=MAPS.generator, window=5, gaussian=True))
+    narrow = WeightMapStrength(gaussian_sigma=0.3)
+    before = scores(made)
+    assert not np.array_equal(scores(made, narrow), before)
+    np.testing.assert_array_equal(scores(made), before)
+    with pytest.raises(ValueError, match=r"residual_weight and aqr.gaussian_sigma cannot be set"):
+        made.check(Controls(weight_map=WeightMapStrength(0.5, None, 1.0)))
+    flat = pipeline("attention_bias")
+    with pytest.raises(ValueError, match=r"gaussian_sigma cannot be set.*without a Gaussian"):
+        flat.check(Controls(weight_map=narrow))

@@ -18,11 +18,13 @@ from aqr_perception.model.aqr.monitor import mean_mass, report
 from aqr_perception.model.aqr.output import AqrOutput
 from aqr_perception.model.aqr.places import full_precision, widened
 from aqr_perception.model.aqr.routing import Router, Routing, Scene
+from aqr_perception.model.aqr.strength import with_sigma
 from aqr_perception.model.aqr.weight_map.cells import Cells, scene_cells, window_tokens
 from aqr_perception.model.aqr.weight_map.generator import build_generator
 from aqr_perception.model.aqr.weight_map.router import PUBLISHED_BIAS
 from aqr_perception.model.aqr.window import WindowBias
 from aqr_perception.model.memory import Memory
+from aqr_perception.types import WeightMapStrength
 
 LARGEST_BIAS = 5.0
 """Biases are cut to this and to the largest scale."""
@@ -44,7 +46,7 @@ class AttentionBiasRouter(Router):
     def __init__(self, channels: int, config: AttentionBiasConfig,
                  target_band: tuple[float, float]) -> None:
         super().__init__()
-        self.config = config
+        self.config = self.trained_config = config
         self.target_band = target_band
         self.generator = build_generator(channels, config.generator)
         if config.reference:
@@ -52,6 +54,10 @@ class AttentionBiasRouter(Router):
             nn.init.constant_(self.generator.predictor.bias, PUBLISHED_BIAS)
         self.bias_scale = nn.Parameter(torch.tensor(config.scale),
                                        requires_grad=config.learnable_scale)
+
+    def use(self, strength: WeightMapStrength) -> None:
+        """Take another radius of the Gaussian window; None takes the one that was trained with."""
+        self.config = with_sigma(self.trained_config, strength)
 
     def start(self, scene: Scene) -> AttentionBiasState:
         """Generate the weights and the biases of all layers, each query for itself."""

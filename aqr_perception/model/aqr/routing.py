@@ -75,7 +75,8 @@ class Router(nn.Module):
     """
 
     def use(self, strength: WeightMapStrength) -> None:
-        """Go this far from the next frame on; only `weight_map` has such a strength.
+        """Go this far from the next frame on; `weight_map` has such a strength, and in part
+        `attention_bias`.
 
         Not to be called during a forward pass. `model.aqr.strength` tells what fits a network.
         """
