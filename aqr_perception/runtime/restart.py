@@ -1,28 +1,43 @@
-"""Notices from stamps alone that a recording starts again. Pure: time is an argument."""
+"""Notices from stamps alone that a recording starts again. Pure: time is an argument.
+
+A message that came twice or was overtaken also has an old stamp, however late it comes. It is told
+from a new round so:
+
+- A round begins when for a while no sensor's stamp went on, and then one is clearly older than its
+  sensor's newest: near the first one of the round (the recording begins again) or so far back that
+  no message can be that late (somebody went back in it).
+- The stamp of the newest message once more is a duplicate. Only where no sensor has shown a second
+  stamp, it is a round: a recording of a single frame has no other.
+- A stamp very far back begins a round at once: it is of another recording, or of another clock.
+"""
 
 from __future__ import annotations
 
 MILLISECOND = 1_000_000
 IDLE_NS = 50 * MILLISECOND
-"""When no stamp was newer than all before for this long, an old one begins a new round."""
+"""No stamp was newer than all before for this long."""
+CLEARLY_NS = 40 * MILLISECOND
+"""Further back than this is clearly older: longer than a sweep's or an exposure's jitter, shorter
+than the period of a camera at 20 Hz."""
+BEGINNING_NS = 300 * MILLISECOND
+"""So much of the beginning may be lost."""
+LATEST_NS = 1_000 * MILLISECOND
+"""No message is later than this."""
 FAR_BACK_NS = 5_000 * MILLISECOND
-"""A stamp this far back does so at once."""
+"""A stamp this far back begins a round at once."""
 NOT_AGAIN_NS = 1_000 * MILLISECOND
 """But not sooner than this after the last start: two clocks on one topic do not count each time."""
 
 
 class RestartWatch:
-    """Follows the stamps of several sensors.
-
-    A message that overtook another, that came twice, or a sensor that sends the same picture for
-    ever is no new start: meanwhile the stamps of others go on. When a recording begins again, none
-    does.
+    """Follows the stamps of several sensors; the rule is the module's.
 
     Args:
         sensors: How many.
     """
 
     def __init__(self, sensors: int) -> None:
+        self._first: list[int | None] = [None] * sensors
         self._newest: list[int | None] = [None] * sensors
         self._progress_ns = 0
         self._started_ns: int | None = None
@@ -38,17 +53,25 @@ class RestartWatch:
         Returns:
             Whether what came before belongs to an earlier round and is to be forgotten.
         """
-        newest = self._newest[sensor]
-        if newest is None or stamp_ns > newest:
+        first, newest = self._first[sensor], self._newest[sensor]
+        if first is None or newest is None or stamp_ns > newest:
+            self._first[sensor] = stamp_ns if first is None else first
             self._newest[sensor] = stamp_ns
             self._progress_ns = now_ns
             return False
         idle = now_ns - self._progress_ns >= IDLE_NS
         far = newest - stamp_ns > FAR_BACK_NS and (
             self._started_ns is None or now_ns - self._started_ns >= NOT_AGAIN_NS)
-        if not idle and not far:
+        if not far and not (idle and self._is_of_new_round(stamp_ns, first, newest)):
             return False
+        self._first = [None] * len(self._first)
         self._newest = [None] * len(self._newest)
-        self._newest[sensor] = stamp_ns
+        self._first[sensor] = self._newest[sensor] = stamp_ns
         self._progress_ns = self._started_ns = now_ns
         return True
+
+    def _is_of_new_round(self, stamp_ns: int, first_ns: int, newest_ns: int) -> bool:
+        """Whether an old stamp of a sensor can be no duplicate and no late one."""
+        if newest_ns - stamp_ns > CLEARLY_NS:
+            return stamp_ns - first_ns <= BEGINNING_NS or newest_ns - stamp_ns > LATEST_NS
+        return self._first == self._newest  # a single frame

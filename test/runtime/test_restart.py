@@ -54,3 +54,36 @@ def test_a_camera_that_repeats_its_picture_is_no_start():
 def test_two_clocks_on_one_topic_do_not_count_each_time():
     messages = [(k * 10 * MILLISECOND, 0, 10**12 + k if k % 2 else k) for k in range(1, 400)]
     assert len(starts(messages)) <= 5
+
+
+@pytest.mark.parametrize("lag", [60, 90, 150, 190, 350])
+def test_duplicates_that_come_late_are_no_start(lag):
+    """Sensors that send together are idle for most of a period; in it come single duplicates."""
+    live = [(k * 100 * MILLISECOND + sensor, sensor, 10**12 + k * 100 * MILLISECOND)
+            for k in range(40) for sensor in range(SENSORS)]
+    again = [(arrival + lag * MILLISECOND, sensor, stamp) for arrival, sensor, stamp in live
+             if stamp > 10**12 + 800 * MILLISECOND]
+    assert starts(live + again) == []
+    assert starts(live + again[::5]) == []
+
+
+def test_a_duplicate_of_the_last_message_is_none_however_long_nothing_follows():
+    live = [(k * 100 * MILLISECOND, 0, 10**12 + k * 100 * MILLISECOND) for k in range(20)]
+    last = live[-1]
+    assert starts([*live, *((last[0] + k * 10**9, 0, last[2]) for k in range(1, 9))]) == []
+
+
+@pytest.mark.parametrize(("back", "expected"), [(500, 0), (1500, 1), (2900, 1)])
+def test_going_back_within_a_recording_is_a_start_beyond_what_a_late_message_can_be(back, expected):
+    live = [(k * 100 * MILLISECOND, 0, 10**12 + k * 100 * MILLISECOND) for k in range(30)]
+    arrival, _, newest = live[-1]
+    then = [(arrival + k * 100 * MILLISECOND, 0, newest + (k * 100 - back) * MILLISECOND)
+            for k in range(1, 30)]
+    assert len(starts(live + then)) == expected
+
+
+def test_a_round_whose_beginning_was_lost_is_a_start_all_the_same():
+    messages = sorted(rounds(20, 3))
+    per_round = len(messages) // 3
+    kept = [item for k, item in enumerate(messages) if k % per_round >= 2 * SENSORS]
+    assert len(starts(kept)) == 2
