@@ -70,6 +70,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--workers", type=int, default=1, help="loader processes")
+    parser.add_argument("--own-statistics", action="store_true",
+                        help="batch norms of each process see its own frames alone: quicker where "
+                             "processes share a CPU, and not quite what one process would do")
     parser.add_argument("--half", action="store_true",
                         help="forward pass in half precision (fp16 on CUDA, bf16 on a CPU)")
 
@@ -102,7 +105,8 @@ def run(args: argparse.Namespace) -> int:
         steps=args.steps, batch_size=args.batch_size, seed=args.seed,
         schedule=OneCycle(base=args.learning_rate, peak_ratio=args.peak, rising=args.rising),
         workers=args.workers, half=args.half, faults=_faults(args), trunk=args.trunk,
-        freeze_baseline=args.freeze_baseline, denoising_groups=args.denoising_groups)
+        freeze_baseline=args.freeze_baseline, denoising_groups=args.denoising_groups,
+        share_statistics=not args.own_statistics)
     detector = _network(args)
     teacher = None
     if args.distil_from is not None:

@@ -80,6 +80,8 @@ class TrainingSettings:
         save_every: Steps between saved states.
         workers: Loader processes; the result does not depend on it.
         denoising_groups: Largest number of noisy copies of each object.
+        share_statistics: Batch norms see the frames of all processes, as in one process; without,
+            each sees its own, and nothing waits for another within a pass.
         half: Run the forward pass in half precision (fp16 with loss scaling on CUDA, bf16 on a
             CPU).
     """
@@ -101,6 +103,7 @@ class TrainingSettings:
     workers: int = 1
     denoising_groups: int = 10
     half: bool = False
+    share_statistics: bool = True
 
 
 class Trainer:
@@ -154,8 +157,8 @@ class Trainer:
         self.forward = whole
         if self.processes > 1:
             # A batch without images (modal masking) leaves the image trunk without gradient.
-            self.forward = nn.parallel.DistributedDataParallel(
-                share_statistics(whole, device), find_unused_parameters=True)
+            shared = share_statistics(whole, device) if settings.share_statistics else whole
+            self.forward = nn.parallel.DistributedDataParallel(shared, find_unused_parameters=True)
         folder.mkdir(parents=True, exist_ok=True)
         self.step = 0
         if (folder / STATE_FILE).exists():
