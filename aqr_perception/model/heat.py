@@ -10,6 +10,7 @@ et al., 2022, over the bird's-eye view), and `model.seed` tells these what their
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from aqr_perception.model.config import DetectorConfig
 from aqr_perception.model.memory import Memory
 from aqr_perception.model.position import range_limits
+from aqr_perception.model.precision import single_precision
 from aqr_perception.model.seed import NOWHERE
 from aqr_perception.types import CLASS_NAMES, Heat
 
@@ -53,9 +55,15 @@ class HeatHead(nn.Module):
             self.image_offset.bias[2] = math.log(MIDDLE_DEPTH)
 
     def forward(self, memory: Memory) -> Heat:
-        """Tokens → logits; a map without tokens is empty."""
-        return Heat(bev=self.bev(memory.bev), image=self.image(memory.images), views=memory.views,
-                    offset=self.offset(memory.bev), image_offset=self.image_offset(memory.images))
+        """Tokens → logits; a map without tokens is empty.
+
+        In single precision under autocast too: peaks are compared, and depths are exponents.
+        """
+        with single_precision(memory.tokens):
+            memory = replace(memory, tokens=memory.tokens.to(self.bev.weight.dtype))
+            return Heat(bev=self.bev(memory.bev), image=self.image(memory.images),
+                        views=memory.views, offset=self.offset(memory.bev),
+                        image_offset=self.image_offset(memory.images))
 
 
 def place_queries(config: DetectorConfig, heat: Heat, image_from_lidar: Tensor, usable: Tensor,
@@ -163,6 +171,7 @@ def _image_peaks(config: DetectorConfig, heat: Heat, image_from_lidar: Tensor, u
     back = torch.linalg.inv(projections.double()).to(said.dtype)  # (B, views, 4, 4)
     back = back.gather(1, view[..., None, None].expand(-1, -1, 4, 4))
     pixel = torch.stack([u * depth, v * depth, depth, torch.ones_like(depth)], dim=-1)
-    xyz = (back @ pixel[..., None])[..., :3, 0]
+    with single_precision(back):  # half precision would move a place by metres
+        xyz = (back @ pixel[..., None])[..., :3, 0]
     low, high = range_limits(config, xyz)
     return ((xyz - low) / (high - low)).clamp(0.0, 1.0), index

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from aqr_perception.model.config import DetectorConfig, LidarConfig
+from aqr_perception.model.precision import not_in_bfloat16, single_precision
 from aqr_perception.model.sparse_conv import from_cells, sparse_stages
 from aqr_perception.model.voxelize import Grid, grid_of, pillar_index, voxel_means
 
@@ -108,10 +109,9 @@ class VoxelEncoder(nn.Module):
             (frames, width·layers, rows, columns) at an eighth of the grid; channel c of the height
             layer z is channel c·layers + z.
         """
-        with torch.autocast(points.device.type, enabled=False):  # as published: single precision
-            means, coordinates = voxel_means(points, point_frame, frames, self.grid,
-                                             self.config.max_points, self.config.max_voxels)
-            return self.encode(means, coordinates, frames)
+        means, coordinates = voxel_means(points, point_frame, frames, self.grid,
+                                         self.config.max_points, self.config.max_voxels)
+        return self.encode(means, coordinates, frames)
 
     def encode(self, means: Tensor, coordinates: Tensor, frames: int) -> Tensor:
         """The same from voxels (M, 5) at (M, 4) frame, z, y, x."""
@@ -205,7 +205,12 @@ class LidarBranch(nn.Module):
 
     def forward(self, points: Tensor, point_frame: Tensor, frames: int) -> Tensor:
         """(N, 5) points of ``frames`` frames → (frames, C, rows, columns)."""
-        x = self.encoder(points, point_frame, frames)
+        with single_precision(points):  # as published
+            x = self.encoder(points, point_frame, frames)
+        return not_in_bfloat16(self._map, x)
+
+    def _map(self, x: Tensor) -> Tensor:
+        """(frames, width, rows, columns) of the encoder → tokens."""
         return self.shared(self.neck(*self.trunk(x)))
 
 
