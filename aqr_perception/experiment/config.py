@@ -9,6 +9,7 @@ from typing import Any
 
 from aqr_perception.model.aqr.config import AqrConfig
 from aqr_perception.runtime.fault_runs import Setting, settings_of
+from aqr_perception.training.distillation import check_settings
 from aqr_perception.training.fault_sampler import FaultSampling
 
 ORACLES = ("frame", "query", "token")
@@ -95,6 +96,8 @@ class RunConfig:
         oracle: The truth about faults stands in for the gate, in training and in evaluation: of
             the ``frame``'s sensors, per ``query`` and sensor (at the places where queries start),
             or per ``token``; empty: the gate decides.
+        distil_from: Name of the run whose weights of queries this one's generator learns as well
+            (`training.distillation`), once that is done; empty: of none.
         aqr: Adaptive query routing.
     """
 
@@ -104,6 +107,7 @@ class RunConfig:
     fault_share: float | None = None
     freeze_baseline: bool = False
     oracle: str = ""
+    distil_from: str = ""
     aqr: AqrConfig = field(default_factory=lambda: AqrConfig(mode="off"))
 
     def __post_init__(self) -> None:
@@ -175,6 +179,22 @@ class ExperimentConfig:
             if strangers or name in run.against:
                 raise ValueError(f"runs.{name}.against names {', '.join(strangers) or name}; "
                                  "expected other runs")
+            if run.distil_from:
+                self._check_teacher(name)
+
+    def _check_teacher(self, name: str) -> None:
+        """Whether the run that another learns from can be learned from."""
+        run = self.runs[name]
+        teacher = self.runs.get(run.distil_from)
+        if teacher is None or not teacher.train or teacher.distil_from or not run.train:
+            raise ValueError(f"runs.{name}.distil_from is '{run.distil_from}'; expected a run "
+                             "that is trained and does not learn from another, for one that is "
+                             "trained")
+        try:
+            check_settings(teacher.aqr, run.aqr)
+        except ValueError as error:
+            raise ValueError(f"runs.{name}.distil_from is '{run.distil_from}', but {error}"
+                             ) from None
 
     def against(self, name: str) -> tuple[str, ...]:
         """What a run is held against."""
@@ -205,9 +225,14 @@ def _at_least_one(part: Any, where: str, names: Sequence[str]) -> None:
 
 
 def fixed_settings(config: ExperimentConfig, name: str, steps: int) -> dict[str, Any]:
-    """What must be equal for the training of a run to go on, as JSON holds it."""
+    """What must be equal for the training of a run to go on, as JSON holds it.
+
+    What it learns from is part of that; a run that learns from none says nothing of it.
+    """
     run = asdict(config.runs[name])
+    teacher = run.pop("distil_from")
     about = {key: value for key, value in run.items() if key not in ("about", "against")}
+    taught = {"teacher": fixed_settings(config, teacher, steps)} if teacher else {}
     training = {**asdict(config.training), "steps": steps,
                 "fault_share": config.fault_share(name)}
-    return {"run": about, "training": training if config.runs[name].train else None}
+    return {"run": about, "training": training if config.runs[name].train else None, **taught}

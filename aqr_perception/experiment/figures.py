@@ -29,7 +29,7 @@ from aqr_perception.training.fault_sampler import HELD_OUT
 CLEAN_METRICS = ("mAP", "NDS", "mATE", "mASE", "mAOE", "mAVE", "mAAE")
 LEVELS = ("sensor", "query", "token")
 LOSS_PARTS = ("loss_cls", "loss_bbox", "dn_loss_cls", "dn_loss_bbox", "loss_heat", "loss_gate",
-              "loss_agreement")
+              "loss_agreement", "loss_distillation")
 
 Result = Mapping[str, Any]
 """Content of a result file, see `job`."""

@@ -33,6 +33,7 @@ from aqr_perception.model.detector import Detector
 from aqr_perception.recordings.json_file import read_json
 from aqr_perception.runtime.fault_runs import Setting
 from aqr_perception.runtime.pipeline import resolve_device
+from aqr_perception.training.distillation import Teacher
 from aqr_perception.training.engine import LOG_FILE, WEIGHTS_FILE
 
 RESULT_FILE = "result.json"
@@ -76,6 +77,12 @@ class Job:
         if self.probe:
             return self.out / "probe" / self.name
         return self.out / "runs" / self.name / f"seed_{self.seed}"
+
+    @property
+    def teacher(self) -> Path | None:
+        """Folder of the run that must be done before, since this one learns from it."""
+        name = self.config.runs[self.name].distil_from
+        return self.out / "runs" / name / f"seed_{self.seed}" if name and not self.probe else None
 
     @property
     def result(self) -> Path:
@@ -188,7 +195,18 @@ def _trainer(job: Job, steps: int, done: Callable[[], None]) -> RunTrainer:
     settings = training_settings(job.config, job.name, job.seed, steps)
     return RunTrainer(start_network(_start(job), job.config, job.name, job.seed),
                       Drives.open(job.drives).train, settings, job.folder,
-                      resolve_device(job.device), job.config.runs[job.name].oracle, done)
+                      resolve_device(job.device), job.config.runs[job.name].oracle, done,
+                      _teacher(job))
+
+
+def _teacher(job: Job) -> Teacher | None:
+    """Whom the run learns from; in a probe somebody who takes as long."""
+    name = job.config.runs[job.name].distil_from
+    if job.teacher is not None:
+        return Teacher.load(job.teacher / WEIGHTS_FILE)
+    if name:
+        return Teacher(start_network(_start(job), job.config, name, job.seed), "probe")
+    return None
 
 
 def _start(job: Job) -> Detector:

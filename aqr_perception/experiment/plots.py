@@ -71,7 +71,7 @@ def _metrics(figure: Any, figures: Runs) -> bool:
 def _curves(figure: Any, figures: Runs, parts: Sequence[str], report: bool = False,
             logarithmic: bool = False) -> bool:
     """A line a run, the mean over its seeds, and a band from the least to the largest."""
-    shown = [part for part in parts if any(any(curve[part]) for run in figures.values()
+    shown = [part for part in parts if any(any(curve.get(part, ())) for run in figures.values()
                                            for curve in run.curves)]
     if not shown:
         return False
@@ -81,7 +81,7 @@ def _curves(figure: Any, figures: Runs, parts: Sequence[str], report: bool = Fal
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for axis, part in zip(axes, shown):
         for color, (name, run) in zip(_colors(len(figures)), figures.items()):
-            if run.curves:
+            if run.curves and all(part in curve for curve in run.curves):
                 _band(axis, np.array(run.curves[0]["step"]),
                       _stacked([curve[part] for curve in run.curves]), color, name)
         axis.set(title=part, xlabel="step", yscale="log" if logarithmic else "linear")

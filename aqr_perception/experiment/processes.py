@@ -33,7 +33,7 @@ class _Running:
 
 
 def run_jobs(jobs: Sequence[Job], at_once: int) -> None:
-    """Do jobs whose result is not there yet.
+    """Do jobs whose result is not there yet; one that learns from another waits for that.
 
     Args:
         jobs: In the order in which they begin.
@@ -55,8 +55,9 @@ def run_jobs(jobs: Sequence[Job], at_once: int) -> None:
     with tqdm(total=total, bar_format=form, mininterval=2.0) as bar:
         try:
             while waiting or running:
-                while waiting and len(running) < at_once:
-                    running.append(_begin(context, waiting.pop(0)))
+                while len(running) < at_once and (job := _next(waiting, running)):
+                    waiting.remove(job)
+                    running.append(_begin(context, job))
                 bar.set_description_str(", ".join(one.job.title for one in running),
                                         refresh=False)
                 for connection in wait([one.connection for one in running]):
@@ -68,6 +69,12 @@ def run_jobs(jobs: Sequence[Job], at_once: int) -> None:
             for one in running:
                 one.process.terminate()
                 one.process.join()
+
+
+def _next(waiting: Sequence[Job], running: Sequence[_Running]) -> Job | None:
+    """The first job that can begin; there is one where none runs, as teachers wait for nobody."""
+    undone = {job.folder for job in waiting} | {one.job.folder for one in running}
+    return next((job for job in waiting if job.teacher not in undone), None)
 
 
 def _seconds(job: Job) -> float:

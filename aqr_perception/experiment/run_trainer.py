@@ -17,6 +17,7 @@ from aqr_perception.model.detector import Detector
 from aqr_perception.simulation.cache import DriveFolder
 from aqr_perception.training.criterion import Losses
 from aqr_perception.training.dataset import TrainingBatch
+from aqr_perception.training.distillation import Teacher
 from aqr_perception.training.engine import Trainer, TrainingSettings
 from aqr_perception.training.targets import Targets
 from aqr_perception.types import Batch, DetectorOutput, Mounting
@@ -35,12 +36,14 @@ class RunTrainer(Trainer):
         device: Where.
         oracle: See `RunConfig`.
         done: Called after each step.
+        teacher: Of the run, see `Trainer`.
     """
 
     def __init__(self, detector: Detector, source: DriveFolder, settings: TrainingSettings,
                  folder: Path, device: torch.device, oracle: str = "",
-                 done: Callable[[], None] = lambda: None) -> None:
-        super().__init__(detector, source, Mounting(), settings, folder, device)
+                 done: Callable[[], None] = lambda: None, teacher: Teacher | None = None
+                 ) -> None:
+        super().__init__(detector, source, Mounting(), settings, folder, device, teacher=teacher)
         self._oracle = oracle
         self._done = done
         self._monitor = _Monitor(folder / MONITOR_FILE)

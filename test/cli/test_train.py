@@ -8,8 +8,10 @@ from training_frames import make_drive
 
 from aqr_perception.cli.main import main
 from aqr_perception.model import checkpoint
+from aqr_perception.model.aqr.config import AqrConfig, WeightMapConfig
 from aqr_perception.model.config import tiny
 from aqr_perception.simulation.cache import drive_path, write_drive
+from aqr_perception.training.baseline import with_aqr
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +33,25 @@ def test_a_gate_on_top_of_frozen_weights(drives, tmp_path):
     weights = made.state_dict()
     assert all(torch.equal(value, weights[name]) for name, value in plain.state_dict().items())
     assert '"held_out": ["fog", "snow"]' in made.metadata["training"]
+
+
+def test_a_generator_is_distilled_into_a_smaller_one(drives, tmp_path, capsys):
+    plain, large = tmp_path / "plain.safetensors", tmp_path / "large.safetensors"
+    baseline = checkpoint.untrained(tiny())
+    checkpoint.save(plain, baseline)
+    checkpoint.save(large, with_aqr(baseline, AqrConfig(
+        mode="weight_map", weight_map=WeightMapConfig.preset("aggressive"))))
+    arguments = ["train", str(drives), str(tmp_path / "run"), "--init", str(plain), "--steps", "1",
+                 "--batch-size", "1", "--workers", "0", "--device", "cpu", "--distil-from"]
+    assert main([*arguments, str(large)]) == 0
+    made = checkpoint.load(tmp_path / "run" / "weights.safetensors").config.aqr.weight_map
+    assert made.generator.kind == "mlp"
+    assert made.renderer.max_weight_clamp == 2.5
+    capsys.readouterr()
+    assert main([*arguments, str(plain)]) == 2
+    assert "the teacher's aqr.mode is off; expected weight_map" in capsys.readouterr().err
+    assert main([*arguments, str(large), "--aqr", "gate"]) == 2
+    assert "expected no --aqr beside it" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("arguments", "message"), [

@@ -33,6 +33,7 @@ def test_variants_differ_from_the_aggressive_one_in_one_thing(full):
         "size_adaptive": modulated(size_adaptive=True),
         "learnable_sigma": replace(base, renderer=replace(base.renderer, learnable_sigma=True)),
         "mlp_generator": replace(base, generator=replace(base.generator, kind="mlp")),
+        "mlp_distilled": replace(base, generator=replace(base.generator, kind="mlp")),
         "aggressive_reference": replace(base, reference=True),
         "aggressive_reference_clean": replace(base, reference=True), "aggressive_clean": base}
     assert {name: full.runs[name].aqr.weight_map for name in expected} == expected

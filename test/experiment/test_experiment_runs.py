@@ -22,6 +22,7 @@ from aqr_perception.experiment.run_trainer import (
 from aqr_perception.experiment.watching import WatchedDetector
 from aqr_perception.model import checkpoint
 from aqr_perception.runtime.fault_runs import Setting
+from aqr_perception.training.distillation import Teacher
 from aqr_perception.training.engine import LOG_FILE
 
 FULL = load_config(REPOSITORY / "config" / "experiment.yaml")
@@ -34,9 +35,10 @@ def test_a_run_is_trained_and_measured(drives, tmp_path, name):
     both = Drives.open(drives)
     start = checkpoint.load(drives / "weights.safetensors")
     network = start_network(start, CONFIG, name, 0)
-    oracle = CONFIG.runs[name].oracle
+    oracle, teacher = CONFIG.runs[name].oracle, CONFIG.runs[name].distil_from
     trainer = RunTrainer(network, both.train, training_settings(CONFIG, name, 0, 1), tmp_path, CPU,
-                         oracle)
+                         oracle, teacher=Teacher(start_network(start, CONFIG, teacher, 0), "")
+                         if teacher else None)
     trained = checkpoint.load(trainer.run())
     figures = training_figures(read_lines(tmp_path / LOG_FILE), read_lines(tmp_path / MONITOR_FILE),
                                1)
