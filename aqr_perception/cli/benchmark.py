@@ -4,6 +4,8 @@ A frame is six 1600×900 pictures and 34,720 points, made up; its time is from S
 Detections. Ratios are measured interleaved in one run. The floor of a stage is the larger of its
 arithmetic at the speed of a large matrix product and its compulsory bytes at the speed of a copy,
 both measured here.
+
+    benchmark --parts half --device cuda     which boxes stay in half precision, on a GPU
 """
 
 from __future__ import annotations
@@ -152,21 +154,27 @@ def _memory(arguments: argparse.Namespace, device: torch.device) -> dict[str, An
 
 
 def _half(arguments: argparse.Namespace, device: torch.device) -> dict[str, Any]:
-    import torch
-
-    from aqr_perception.model.checkpoint import load, untrained
+    from aqr_perception.model.checkpoint import load, load_default, untrained
     from aqr_perception.model.config import cmt_r50
-    from aqr_perception.runtime.benchmark import batch_of, half_precision_overlap
+    from aqr_perception.runtime.benchmark import batch_of
+    from aqr_perception.runtime.half import DTYPES, SAME_PLACE, TOP, half_precision_shares
 
-    dtype = torch.float16 if device.type == "cuda" else torch.bfloat16
-    detector = load(arguments.weights) if arguments.weights else untrained(cmt_r50())
-    detector = detector.to(device)
-    share = half_precision_overlap(detector, batch_of(detector.config, device), dtype)
-    kind = "float16" if dtype == torch.float16 else "bfloat16, in place of float16 on a GPU"
-    print(f"\nhalf precision ({kind}), {detector.config.name}"
-          f"{'' if detector.trained else ', random weights'}: {100 * share:.1f} % of the top 300 "
-          "stay")
-    return {"half_top300_overlap": share, "half_dtype": str(dtype).removeprefix("torch.")}
+    numbers: dict[str, Any] = {}
+    print(f"\nhalf precision, the top {TOP} boxes that stay (same class, {SAME_PLACE:g} m at most "
+          "apart; wanted: 99 %), and the same (query, class) pairs:")
+    for suffix, detector in (
+            ("", load(arguments.weights) if arguments.weights else untrained(cmt_r50())),
+            ("_tiny", load_default())):
+        batch = batch_of(detector.config, device)
+        name = detector.config.name + ("" if detector.trained else ", random weights")
+        shares = {str(dtype).removeprefix("torch."): half_precision_shares(
+            detector.to(device), batch, dtype) for dtype in DTYPES}
+        for dtype, share in shares.items():
+            print(f"  {name:24}{dtype:10}{100 * share.kept:6.1f} %{100 * share.same_query:8.1f} %")
+        numbers |= {f"half_kept{suffix}": {dtype: share.kept for dtype, share in shares.items()},
+                    f"half_same_query{suffix}": {dtype: share.same_query
+                                                 for dtype, share in shares.items()}}
+    return numbers
 
 
 def _detector(arguments: argparse.Namespace, device: torch.device) -> Any:

@@ -1,8 +1,10 @@
 """Where autocast is kept out.
 
-Half precision on a GPU is float16, with eleven bits. bfloat16 has eight: fifty convolutions in a
-row lose two of a hundred boxes to its rounding, each a little, and no single layer is to blame. So
-under bfloat16 only the early stages of image trunks run in it.
+Voxels and pillars, the first block of the LiDAR's trunk, the heat and the decoder always run in
+single precision; the rest as autocast says where that is float16, which has eleven bits. bfloat16
+has eight: fifty convolutions in a row lose two of a hundred boxes to its rounding, each a little,
+and no single layer is to blame. So under bfloat16 only the early stages of image trunks run in it.
+`benchmark --parts half` tells what stays.
 """
 
 from __future__ import annotations

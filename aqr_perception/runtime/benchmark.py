@@ -181,18 +181,6 @@ def _outputs(output: DetectorOutput) -> Iterator[Tensor]:
             yield output.aqr.contrast.similarity
 
 
-def half_precision_overlap(detector: Detector, batch: Batch, dtype: torch.dtype, count: int = 300
-                           ) -> float:
-    """Share of the best ``count`` (query, class) pairs that stay so under autocast."""
-    best = []
-    with torch.inference_mode():
-        for enabled in (False, True):
-            with torch.autocast(batch.images.device.type, dtype, enabled=enabled):
-                logits = detector(batch).logits[-1, 0].float()
-            best.append(set(logits.flatten().topk(count).indices.tolist()))
-    return len(best[0] & best[1]) / count
-
-
 def renderer_speedup(repeats: int, queries: int = 900) -> tuple[float, float, float]:
     """Time our rendering of the published weight maps against one query after the other.
 
