@@ -84,7 +84,7 @@ def input_facts(node: Node, names: Sequence[str], topics: InputTopics,
         topics: Where they come from.
         flows: (S,) how their messages come.
         listening_s: For how long the node has subscribed [s]; None while it does not.
-        incompatible: What of a publisher's QoS does not fit, by sensor.
+        incompatible: Topic, and what of its publisher's QoS does not fit, by sensor.
     """
     now_ns = node.get_clock().now().nanoseconds
     graph: dict[str, list[str]] = {}

@@ -43,7 +43,6 @@ class Inputs:
 
     Attributes:
         flows: (S,) how the messages of each input come.
-        incompatible: What of a publisher's QoS does not fit, by sensor; only where nothing comes.
         restarts: How often a recording was seen to start again.
     """
 
@@ -66,7 +65,7 @@ class Inputs:
         self._sweeps = SweepAccumulator(config.sweeps, config.sync.deadline_s)
         self._topics = topics
         self.flows = tuple(FlowMonitor() for _ in topics.data)
-        self.incompatible: dict[int, str] = {}
+        self._mismatches: dict[str, str] = {}
         self.restarts = 0
         self._rounds = RestartWatch(len(topics.data))
         self._due_ns: int | None = None
@@ -77,11 +76,11 @@ class Inputs:
         image_type = CompressedImage if config.image_transport == "compressed" else Image
         # An executor takes what is ready in this order: calibration is there before it is needed.
         self._subscriptions = [
-            self._subscribe(CameraInfo, topic, INFO_QOS, 1 + index,
-                            functools.partial(cameras.update, index))
+            self._subscribe(CameraInfo, topic, INFO_QOS,
+                            functools.partial(self._take_info, cameras, index))
             for index, topic in enumerate(topics.infos)]
         self._subscriptions += [
-            self._subscribe(PointCloud2 if sensor == LIDAR else image_type, topic, DATA_QOS, sensor,
+            self._subscribe(PointCloud2 if sensor == LIDAR else image_type, topic, DATA_QOS,
                             functools.partial(self._take, sensor))
             for sensor, topic in enumerate(topics.data)]
 
@@ -89,6 +88,18 @@ class Inputs:
     def counts(self) -> SynchronizerCounts:
         """Of the synchroniser, since the start."""
         return self._sets.counts
+
+    @property
+    def incompatible(self) -> dict[int, str]:
+        """Topic, and what of its publisher's QoS does not fit, by sensor; only where nothing comes.
+
+        Of a camera, its images' before its camera_info's.
+        """
+        found = {}
+        for sensor, topic in (*enumerate(self._topics.infos, 1), *enumerate(self._topics.data)):
+            if topic in self._mismatches:
+                found[sensor] = f"{topic}: {self._mismatches[topic]}"
+        return found
 
     def clear(self) -> None:
         """Forget all that waits: the clock went back."""
@@ -104,25 +115,29 @@ class Inputs:
             self._node.destroy_subscription(subscription)
         self._subscriptions = []
 
-    def _subscribe(self, message_type: type, topic: str, qos: QoSProfile, sensor: int,
+    def _subscribe(self, message_type: type, topic: str, qos: QoSProfile,
                    callback: Callable[[Any], None]) -> Any:
         return self._node.create_subscription(
             message_type, topic, callback,
             QoSProfile(depth=qos.depth, reliability=qos.reliability),
             event_callbacks=SubscriptionEventCallbacks(
-                incompatible_qos=functools.partial(self._mismatch, sensor, topic)),
+                incompatible_qos=functools.partial(self._mismatch, topic)),
             qos_overriding_options=QoSOverridingOptions(
                 [QoSPolicyKind.RELIABILITY, QoSPolicyKind.DEPTH]))
 
-    def _mismatch(self, sensor: int, topic: str, event: Any) -> None:
+    def _mismatch(self, topic: str, event: Any) -> None:
         """A publisher's QoS keeps its messages from coming."""
         words = mismatch_in_words(event.last_policy_kind, topic)
-        self.incompatible[sensor] = words
+        self._mismatches[topic] = words
         self._node.get_logger().warning(f"nothing will come on {topic}: {words}")
+
+    def _take_info(self, cameras: CameraModels, index: int, message: CameraInfo) -> None:
+        self._mismatches.pop(self._topics.infos[index], None)
+        cameras.update(index, message)
 
     def _take(self, sensor: int, message: Any) -> None:
         now_ns = time.monotonic_ns()
-        self.incompatible.pop(sensor, None)
+        self._mismatches.pop(self._topics.data[sensor], None)
         stamp_ns = stamp_to_ns(message.header.stamp)
         if stamp_ns <= 0:
             reason = "a message has the stamp 0; expected the time of the measurement"

@@ -18,7 +18,7 @@ class LoopHealth:
     Attributes:
         listening_s: Since it subscribed [s].
         flows: (S,) how the messages of each input come.
-        incompatible: What of a publisher's QoS does not fit, by sensor.
+        incompatible: Topic, and what of its publisher's QoS does not fit, by sensor.
         counts: Of the synchroniser.
         restarts: How often a recording was seen to start again.
         passed_over: Sets that a newer one replaced before their turn.

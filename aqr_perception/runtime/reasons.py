@@ -35,7 +35,8 @@ class InputFacts:
         listeners: Other nodes that subscribe to the topic.
         other_type: Type that the topic is published with instead; empty if none.
         elsewhere: Topics on which this type is published.
-        incompatible: What of the publisher's QoS does not fit; empty if nothing.
+        incompatible: Topic, of this data or of its camera_info, and what of its publisher's QoS
+            does not fit; empty if nothing.
         received: Messages so far.
         silent_s: Since the last message, or since the node listens [s]; None where it does not.
         refusal: Why the newest message was not taken; empty where it was.
@@ -123,7 +124,7 @@ def _published(facts: InputFacts) -> Reason | None:
 def _fitting_qos(facts: InputFacts) -> Reason | None:
     if not facts.incompatible:
         return None
-    return Reason("QoS incompatible", f"{facts.topic}: {facts.incompatible}")
+    return Reason("QoS incompatible", facts.incompatible)
 
 
 def _arriving(facts: InputFacts) -> Reason | None:

@@ -7,10 +7,10 @@ import pytest
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from fingerprint import FingerprintPipeline
-from live_rig import CAMERAS, WAIT_S, Context, Rig, cloud, image, wait_until
+from live_rig import CAMERAS, WAIT_S, Context, Rig, camera_info, cloud, image, wait_until
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import Image, PointCloud2
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import String
 
 SUCCESS = TransitionCallbackReturn.SUCCESS
@@ -157,6 +157,35 @@ def test_a_qos_that_does_not_fit_is_told(context):
     assert f"qos_overrides.{topic}.subscription.reliability" in status.message
     ear.wait("output", "its publisher is best effort")
     context.call(node.destroy_publisher, lax)
+
+
+def test_a_qos_of_camera_info_that_does_not_fit_is_told_until_one_comes(context):
+    """The pictures come all the same."""
+    topic = "/detector/input/camera_info0"
+    node, _, ear = started(
+        context, rig=False,
+        **{f"qos_overrides__{topic}__subscription__reliability": "reliable"})
+    pictures = context.call(node.create_publisher, Image, "/detector/input/image0", 1)
+    wait_until(lambda: pictures.get_subscription_count(), "the match")
+    lax = context.call(node.create_publisher, CameraInfo, topic,
+                       QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT))
+    status = ear.wait("input LEFT", f"{topic}: its publisher is best effort")
+    assert f"qos_overrides.{topic}.subscription.reliability" in status.message
+
+    def came():
+        pictures.publish(image(time.time_ns(), "LEFT"))
+        return int(values(ear.statuses["detector: input LEFT"])["received"]) > 1
+
+    wait_until(came, "pictures")
+    ear.wait("input LEFT", f"{topic}: its publisher is best effort")
+    context.call(node.destroy_publisher, lax)
+    fitting = context.call(node.create_publisher, CameraInfo, topic, 1)
+
+    def told():
+        fitting.publish(camera_info(time.time_ns(), "LEFT"))
+        return "best effort" in ear.statuses["detector: input LEFT"].message
+
+    wait_until(lambda: not told(), "the mismatch to be gone")
 
 
 def test_a_detector_that_is_not_active_says_so(context):

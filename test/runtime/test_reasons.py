@@ -23,7 +23,7 @@ SPOILED = {
     "topic absent": {"publishers": 0, "received": 0, "elsewhere": ("/velodyne",)},
     "nobody publishes": {"publishers": 0},
     "other type": {"publishers": 0, "received": 0, "other_type": "sensor_msgs/msg/Image"},
-    "QoS incompatible": {"incompatible": "its publisher is best effort", "received": 0,
+    "QoS incompatible": {"incompatible": "/lidar: its publisher is best effort", "received": 0,
                          "silent_s": 9.0},
     "nothing arrives": {"received": 0, "silent_s": 9.0},
     "silent": {"silent_s": 9.0},
