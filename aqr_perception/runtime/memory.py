@@ -24,12 +24,14 @@ class MemoryReport:
         memory_first_mib: At the start.
         memory_last_mib: At the end.
         memory_growth_mib_per_minute: Over the second half, by least squares.
+        memory_samples: Time [s] and memory [MiB] of each.
     """
 
     memory_minutes: float
     memory_first_mib: float
     memory_last_mib: float
     memory_growth_mib_per_minute: float
+    memory_samples: Sequence[tuple[float, float]] = ()
 
     def line(self) -> str:
         """In words."""
@@ -57,7 +59,7 @@ def report_of(samples: Sequence[tuple[float, float]]) -> MemoryReport:
     """
     growth = growth_mib_per_minute(samples)
     return MemoryReport((samples[-1][0] - samples[0][0]) / 60.0, samples[0][1], samples[-1][1],
-                        growth)
+                        growth, [(round(at, 1), round(held, 1)) for at, held in samples])
 
 
 def resident_mib(pid: int | None = None) -> float:
