@@ -46,6 +46,8 @@ SHRINK = 10
 STEP_NS, START_NS = 100_000_000, 1_700_000_000_000_000_000
 WARM_UP, LEAST_WARM_UP = 0.1, 100
 """Part of the sets, and least number, before memory is first read."""
+SETTLE_SETS = 40
+"""More than the messages of a sensor that are kept for later sets."""
 NETWORK_RUNS = 20
 """So many of the frames with a malformed message go through the network too."""
 ALL_BOXES = Controls(score_threshold=0.0)
@@ -80,7 +82,7 @@ def run_malformed(count: int, rig: Rig, pipeline: Pipeline, seed: int = 0) -> Ma
         waiting: dict[int, int] = {}
         for number in range(count):
             if number == warm_up:
-                report.before_mib = resident_mib()
+                report.before_mib = _settled_mib(bench, stamps)
             stamp_ns = next(stamps)
             sensor, make = bench.send_spoiled(stamp_ns, rng)
             if make is malformed.without_stamp:  # the next set settles this one
@@ -91,8 +93,8 @@ def run_malformed(count: int, rig: Rig, pipeline: Pipeline, seed: int = 0) -> Ma
             if number % max(count // NETWORK_RUNS, 1) == 0 and bench.last is not None:
                 pipeline(bench.last.frame, ALL_BOXES)
         after = _good_detections(bench, pipeline, stamps)
+        report.after_mib = _settled_mib(bench, stamps)
         _judge(bench, waiting, report)
-        report.after_mib = resident_mib()
         report.lost = len(waiting)
         report.same = _equal(before, after)
     return report
@@ -214,6 +216,13 @@ def _judge(bench: _Bench, waiting: dict[int, int], report: MalformedReport) -> N
                 report.reasons[pattern_of(use.problem)] += 1
     bench.reasons.clear()
     bench.frames.clear()
+
+
+def _settled_mib(bench: _Bench, stamps: Iterator[int]) -> float:
+    """Memory [MiB] after as many good sets as it takes for no malformed message to be kept."""
+    for _ in range(SETTLE_SETS):
+        bench.send_good(next(stamps))
+    return resident_mib()
 
 
 def _good_detections(bench: _Bench, pipeline: Pipeline, stamps: Iterator[int]) -> Detections:
