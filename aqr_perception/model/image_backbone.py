@@ -9,7 +9,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from aqr_perception.model.config import ImageConfig
-from aqr_perception.model.precision import not_in_bfloat16
 
 
 class Bottleneck(nn.Module):
@@ -57,8 +56,8 @@ class ResNet50(nn.Module):
         """(N, 3, H, W) → maps of strides 16 and 32."""
         x = F.max_pool2d(F.relu(self.bn1(self.conv1(images))), 3, 2, 1)
         x = self.layer2(self.layer1(x))
-        third = not_in_bfloat16(self.layer3, x)
-        return third, not_in_bfloat16(self.layer4, third)
+        third = self.layer3(x)
+        return third, self.layer4(third)
 
 
 class ConvNorm(nn.Sequential):
@@ -119,7 +118,7 @@ class VoVNet99(nn.Module):
         for number, stage in enumerate(self.stages):
             if number:
                 x = F.max_pool2d(x, 3, 2, ceil_mode=True)
-            x = not_in_bfloat16(stage, x) if number > 1 else stage(x)
+            x = stage(x)
             maps.append(x)
         return maps[2], maps[3]
 
@@ -158,8 +157,8 @@ class SmallTrunk(nn.Module):
         """(N, 3, H, W) → maps of strides 16 and 32."""
         x = self.stem(images)
         maps = []
-        for number, stage in enumerate(self.stages, -len(self.stages)):
-            x = not_in_bfloat16(stage, x) if number >= -2 else stage(x)
+        for stage in self.stages:
+            x = stage(x)
             maps.append(x)
         return maps[-2], maps[-1]
 
@@ -208,4 +207,4 @@ class ImageBranch(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, 3, H, W) normalised → (N, C, H / 16, W / 16)."""
-        return not_in_bfloat16(self.neck, *self.trunk(images))
+        return self.neck(*self.trunk(images))

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from aqr_perception.model.config import DetectorConfig, LidarConfig
-from aqr_perception.model.precision import not_in_bfloat16, single_precision
+from aqr_perception.model.precision import single_precision
 from aqr_perception.model.sparse_conv import from_cells, sparse_stages
 from aqr_perception.model.voxelize import Grid, grid_of, pillar_index, voxel_means
 
@@ -212,10 +212,6 @@ class LidarBranch(nn.Module):
         """(N, 5) points of ``frames`` frames → (frames, C, rows, columns)."""
         with single_precision(points):  # as published
             x = self.encoder(points, point_frame, frames)
-        return not_in_bfloat16(self._map, x)
-
-    def _map(self, x: Tensor) -> Tensor:
-        """(frames, width, rows, columns) of the encoder → tokens."""
         return self.shared(self.neck(*self.trunk(x)))
 
 

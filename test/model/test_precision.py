@@ -10,7 +10,6 @@ from thin_networks import thin_cmt, thin_tiny
 from aqr_perception.model.checkpoint import untrained
 from aqr_perception.model.heat import place_queries
 from aqr_perception.model.inputs import prepare
-from aqr_perception.model.precision import not_in_bfloat16, single_precision
 from aqr_perception.types import Controls, DetectorOutput, Mounting
 
 
@@ -19,19 +18,6 @@ def seen(detector: torch.nn.Module, dtype: torch.dtype | None = None) -> Detecto
     with torch.inference_mode(), torch.autocast("cpu", dtype or torch.bfloat16,
                                                 enabled=dtype is not None):
         return detector(batch)
-
-
-@pytest.mark.parametrize(("dtype", "expected"), [
-    (None, torch.float32), (torch.bfloat16, torch.float32), (torch.float16, torch.float16)])
-def test_only_bfloat16_is_kept_out(dtype, expected):
-    layer, x = torch.nn.Linear(3, 2), torch.rand(4, 3)
-    with torch.autocast("cpu", dtype or torch.bfloat16, enabled=dtype is not None):
-        made = not_in_bfloat16(layer, x.to(dtype or torch.float32))
-        assert made.dtype == expected
-        with single_precision(x):
-            assert layer(x).dtype == torch.float32
-    wide = not_in_bfloat16(layer.double(), x.double())
-    assert wide.dtype == torch.float64
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -49,9 +35,10 @@ def test_trunks_run_in_half_precision_and_hand_over_near_the_same_tokens(dtype):
             bev = detector.tokenizer.lidar(batch.points, batch.point_frame, 1)
         exact = detector.tokenizer.lidar(batch.points, batch.point_frame, 1)
     assert kinds == [torch.float32, dtype]
-    assert half.dtype == bev.dtype == (torch.float32 if dtype == torch.bfloat16 else dtype)
-    assert (half.float() - single).norm() < 0.02 * single.norm()
-    assert (bev.float() - exact).norm() <= (0 if dtype == torch.bfloat16 else 0.01) * exact.norm()
+    assert half.dtype == bev.dtype == dtype
+    rounding = 0.02 if dtype == torch.bfloat16 else 0.005
+    assert (half.float() - single).norm() < rounding * single.norm()
+    assert (bev.float() - exact).norm() < rounding * exact.norm()
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
