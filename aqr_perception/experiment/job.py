@@ -34,7 +34,8 @@ from aqr_perception.recordings.json_file import read_json
 from aqr_perception.runtime.fault_runs import Setting
 from aqr_perception.runtime.pipeline import resolve_device
 from aqr_perception.training.distillation import Teacher
-from aqr_perception.training.engine import LOG_FILE, WEIGHTS_FILE
+from aqr_perception.training.engine import WEIGHTS_FILE
+from aqr_perception.training.log import LOG_FILE
 
 RESULT_FILE = "result.json"
 SETTINGS_FILE = "settings.json"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import math
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -15,8 +14,6 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
-from torch.utils.tensorboard import SummaryWriter
-from tqdm import tqdm
 
 from aqr_perception.model import checkpoint
 from aqr_perception.model.aqr.history import look_back
@@ -43,6 +40,7 @@ from aqr_perception.training.distributed import (
 from aqr_perception.training.fault_sampler import FaultSampling
 from aqr_perception.training.gate_labels import gate_labels
 from aqr_perception.training.heat_loss import heat_loss
+from aqr_perception.training.log import TrainingLog
 from aqr_perception.training.memory import return_freed_memory
 from aqr_perception.training.schedule import OneCycle, set_rate
 from aqr_perception.training.state import load_state, save_state
@@ -52,7 +50,6 @@ from aqr_perception.types import Batch, Mounting
 
 STATE_FILE = "state.safetensors"
 WEIGHTS_FILE = "weights.safetensors"
-LOG_FILE = "log.jsonl"
 TRIM_EVERY = 10
 """Steps between looks at freed memory."""
 
@@ -177,7 +174,9 @@ class Trainer:
         Raises:
             ValueError: The loss is not finite; the batch is saved and named.
         """
-        log = _Log(self.folder, self.step, self.settings) if self.rank == 0 else None
+        log = None
+        if self.rank == 0:
+            log = TrainingLog(self.folder, self.step, self.settings.steps, self.settings.log_every)
         started = time.perf_counter()
         for batch in self._batches():
             losses, norm = self._train_step(batch)
@@ -344,53 +343,6 @@ class _Steps(Sampler[int]):
         return len(self._range)
 
 
-class _Log:
-    """Progress bar, JSON lines and TensorBoard."""
-
-    def __init__(self, folder: Path, step: int, settings: TrainingSettings) -> None:
-        _cut(folder / LOG_FILE, step)
-        self._lines = (folder / LOG_FILE).open("a", encoding="utf-8")
-        self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=step)
-        self._bar = tqdm(total=settings.steps, initial=step, unit="step", mininterval=2.0)
-        self._every = settings.log_every
-        self._infinite = self._nan = 0
-        self._seconds: list[float] = []
-
-    def step(self, step: int, losses: Losses, norm: Tensor, seconds: float,
-             device: torch.device) -> None:
-        """Count a step; write a line every so many (only then is the device waited for)."""
-        self._seconds.append(seconds)
-        self._bar.update()
-        size = float(norm) if device.type == "cpu" or step % self._every == 0 else 0.0
-        self._infinite += math.isinf(size)
-        self._nan += math.isnan(size)
-        if step % self._every:
-            return
-        values = losses.scalars() | {
-            "grad_norm": size, "inf_gradients": self._infinite, "nan_gradients": self._nan,
-            "seconds_per_step": sum(self._seconds) / len(self._seconds),
-            "memory_mib": _peak_memory_mib(device)}
-        self._seconds.clear()
-        self._lines.write(json.dumps({"step": step, **values}) + "\n")
-        self._lines.flush()
-        for name, value in values.items():
-            self._board.add_scalar(name, value, step)
-        self._bar.set_postfix(loss=f"{values['loss']:.2f}", grad=f"{size:.1f}")
-
-    def close(self) -> None:
-        self._lines.close()
-        self._board.close()
-        self._bar.close()
-
-
-def _cut(log: Path, step: int) -> None:
-    """Drop lines that a stopped run wrote after its last saved state."""
-    if log.exists():
-        lines = [line for line in log.read_text(encoding="utf-8").splitlines(keepends=True)
-                 if json.loads(line)["step"] < step]
-        log.write_text("".join(lines), encoding="utf-8")
-
-
 def _groups(detector: Detector, settings: TrainingSettings) -> list[dict[str, Any]]:
     """Parameters by weight decay and learning-rate share, in the order of the network."""
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
@@ -402,10 +354,3 @@ def _groups(detector: Detector, settings: TrainingSettings) -> list[dict[str, An
              "weight_decay": settings.weight_decay if decayed else 0.0,
              "lr_ratio": settings.image_lr_ratio if of_images else 1.0}
             for (decayed, of_images), parameters in groups.items()]
-
-
-def _peak_memory_mib(device: torch.device) -> float:
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20
-    import resource  # not on every platform, and only a log line needs it
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10

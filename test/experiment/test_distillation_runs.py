@@ -15,7 +15,8 @@ from aqr_perception.experiment.job import Job, work
 from aqr_perception.experiment.processes import _next
 from aqr_perception.experiment.run_trainer import read_lines
 from aqr_perception.experiment.size import Size
-from aqr_perception.training.engine import LOG_FILE, WEIGHTS_FILE
+from aqr_perception.training.engine import WEIGHTS_FILE
+from aqr_perception.training.log import LOG_FILE
 
 MAPS = {"mode": "weight_map", "weight_map": {"renderer": {"max_weight_clamp": 2.5}}}
 SMALL = {"mode": "weight_map", "weight_map": {"renderer": {"max_weight_clamp": 2.5},

@@ -23,7 +23,7 @@ from aqr_perception.experiment.watching import WatchedDetector
 from aqr_perception.model import checkpoint
 from aqr_perception.runtime.fault_runs import Setting
 from aqr_perception.training.distillation import Teacher
-from aqr_perception.training.engine import LOG_FILE
+from aqr_perception.training.log import LOG_FILE
 
 FULL = load_config(REPOSITORY / "config" / "experiment.yaml")
 CONFIG = replace(FULL, training=replace(FULL.training, batch_size=2))
