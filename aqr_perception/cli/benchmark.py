@@ -1,9 +1,9 @@
 """Measure speed, memory and the cost of AQR, beside the floor that the device sets.
 
-A frame is six 1600×900 pictures and 34,720 points, made up; its time is from SensorFrame to
-Detections. Ratios are measured interleaved in one run. The floor of a stage is the larger of its
-arithmetic at the speed of a large matrix product and its compulsory bytes at the speed of a copy,
-both measured here.
+A frame is six 1600×900 pictures and four joined sweeps of 34,720 points, made up; its time is from
+SensorFrame to Detections. Ratios are measured interleaved in one run. The floor of a stage is the
+larger of its arithmetic at the speed of a large matrix product and its compulsory bytes at the speed
+of a copy, both measured here.
 
     benchmark --parts half --device cuda     which boxes stay in half precision, on a GPU
 """
@@ -70,11 +70,12 @@ def _frame(arguments: argparse.Namespace, device: torch.device) -> dict[str, Any
 
     from aqr_perception.runtime.benchmark import synthetic_frame
     from aqr_perception.runtime.pipeline import DetectionPipeline
+    from aqr_perception.simulation.splits import SWEEPS
     from aqr_perception.types import Mounting
 
     detector = _detector(arguments, device)
     pipeline = DetectionPipeline(detector, device, Mounting())
-    frames = [synthetic_frame(number) for number in range(arguments.repeats * 4)]
+    frames = [synthetic_frame(number, sweeps=SWEEPS) for number in range(arguments.repeats * 4)]
     pipeline.warm_up(frames[0])
     times = [pipeline(frame).times for frame in frames]
     totals = [one.total for one in times]

@@ -35,22 +35,26 @@ CAMERA_YAWS = {"CAM_FRONT": 90, "CAM_FRONT_RIGHT": 35, "CAM_FRONT_LEFT": 145, "C
                "CAM_BACK_LEFT": -160, "CAM_BACK_RIGHT": -20}
 """Degrees from x to y in the model frame."""
 
-def synthetic_frame(number: int = 0, seed: int = 0) -> SensorFrame:
+
+def synthetic_frame(number: int = 0, seed: int = 0, sweeps: int = 1) -> SensorFrame:
     """A frame of six 1600×900 pictures and a cloud of the size and spread of a 32-beam LiDAR.
 
     Args:
         number: Of the frame in its sequence, at 10 Hz and 5 m/s.
         seed: Of what is seen.
+        sweeps: That the cloud is joined of, 0.1 s apart, each of `POINTS` points.
     """
     rng = np.random.default_rng(seed)
     stamp_ns = 1_000_000_000 + number * 100_000_000
     beam = np.deg2rad(np.linspace(-30.0, 10.0, 32))
-    azimuth, elevation = rng.uniform(-np.pi, np.pi, POINTS), rng.choice(beam, POINTS)
+    count = sweeps * POINTS
+    azimuth, elevation = rng.uniform(-np.pi, np.pi, count), rng.choice(beam, count)
     reach = np.minimum(np.where(elevation < 0, 1.84 / -np.sin(np.minimum(elevation, -1e-3)), 70.0),
-                       rng.uniform(3.0, 70.0, POINTS))
+                       rng.uniform(3.0, 70.0, count))
     points = np.stack([reach * np.cos(elevation) * np.cos(azimuth),
                        reach * np.cos(elevation) * np.sin(azimuth), reach * np.sin(elevation),
-                       rng.random(POINTS), np.zeros(POINTS)], axis=1).astype(np.float32)
+                       rng.random(count), np.repeat(np.arange(sweeps) * 0.1, POINTS)],
+                      axis=1).astype(np.float32)
     lens = PinholeCamera(1600, 900, np.array([[1260.0, 0, 800.0], [0, 1260.0, 450.0], [0, 0, 1]]))
     coarse = rng.integers(0, 256, (6, 90, 160, 3), dtype=np.uint8)
     images = tuple(
