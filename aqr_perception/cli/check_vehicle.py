@@ -127,14 +127,14 @@ def _soak(args: argparse.Namespace, rig: Rig) -> tuple[dict[str, Any], list[str]
 def _malformed(args: argparse.Namespace, rig: Rig) -> tuple[dict[str, Any], list[str]]:
     """Send malformed messages, in this process; gives what `_kills` does."""
     from aqr_perception.ros.malformed_check import run_malformed
-    from aqr_perception.runtime.malformed_report import broken, lines
+    from aqr_perception.runtime.malformed_report import broken, figures, lines
     from aqr_perception.runtime.pipeline import DetectionPipeline
 
     use_own_domain()
     report = run_malformed(args.malformed, rig, DetectionPipeline.load(
         args.weights, mounting=rig.mounting))
     print("\n".join(lines(report)))
-    return asdict(report), broken(report)
+    return figures(report), broken(report)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Any
 
 FLAT_MIB = 64.0
 """Memory may be higher by this at the end: what is free is not always given back."""
@@ -41,6 +42,12 @@ class MalformedReport:
     def grown_mib(self) -> float:
         """How much memory grew [MiB]."""
         return self.after_mib - self.before_mib
+
+
+def figures(report: MalformedReport) -> dict[str, Any]:
+    """The report as JSON holds it."""
+    # Not asdict: it takes a Counter apart and counts the pairs.
+    return {**vars(report), "reasons": dict(report.reasons)}
 
 
 def pattern_of(reason: str) -> str:

@@ -1,9 +1,16 @@
+import json
 from collections import Counter
 from dataclasses import replace
 
 import pytest
 
-from aqr_perception.runtime.malformed_report import MalformedReport, broken, lines, pattern_of
+from aqr_perception.runtime.malformed_report import (
+    MalformedReport,
+    broken,
+    figures,
+    lines,
+    pattern_of,
+)
 
 FINE = MalformedReport(100, 90, 0, 0, Counter({"this": 60, "that": 30}), 500.0, 510.0, True)
 
@@ -39,3 +46,9 @@ def test_each_bound_that_does_not_hold_is_named(changes, words):
     assert broken(FINE) == []
     (found,) = broken(replace(FINE, **changes))
     assert words in found
+
+
+def test_figures_go_through_json():
+    kept = json.loads(json.dumps(figures(FINE)))
+    assert kept["reasons"] == {"this": 60, "that": 30}
+    assert kept["refused"] == 90
