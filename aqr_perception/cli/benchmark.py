@@ -2,8 +2,8 @@
 
 A frame is six 1600×900 pictures and four joined sweeps of 34,720 points, made up; its time is from
 SensorFrame to Detections. Ratios are measured interleaved in one run. The floor of a stage is the
-larger of its arithmetic at the speed of a large matrix product and its compulsory bytes at the speed
-of a copy, both measured here.
+larger of its arithmetic at the speed of a large matrix product and its compulsory bytes at the
+speed of a copy, both measured here.
 
     benchmark --parts half --device cuda     which boxes stay in half precision, on a GPU
 """
