@@ -37,7 +37,10 @@ def test_frame_directories_read_as_recordings_do(tmp_path: Path):
     frame = read_frame(tmp_path / "drive-0000000" / "frame_0000")
     assert frame.present.all()
     assert frame.lidar is not None
-    assert frame.lidar.points.shape == (34688, 5)
+    ages, counts = np.unique(frame.lidar.points[:, 4], return_counts=True)
+    assert ages == pytest.approx([0, .1, .2, .3])
+    assert counts[0] == 34688
+    assert (counts[1:] > 15000).all()  # without the car itself and beams that met nothing
     assert 0 < frame.lidar.points[:, 3].max() <= 1
     picture = cv2.imread(str(sheet))
     assert picture is not None
