@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import socket
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 from safetensors.torch import load_file
 from training_frames import MadeUpFrames, small_config
+from two_processes import in_two_processes
 
 from aqr_perception.model import checkpoint
 from aqr_perception.model.aqr.config import AqrConfig, GeneratorConfig, RendererConfig
@@ -142,21 +140,14 @@ def test_a_run_that_was_interrupted_goes_on_exactly_and_with_no_other_teacher(tm
     assert note["teacher"] == other.digest
 
 
-def _part(rank: int, port: int, folder: Path) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
+def _part(folder: Path) -> None:
     trainer(folder / "two", Teacher.load(folder / "teacher.safetensors"), steps=2, batch_size=2,
             average=0.0).run()
-    dist.barrier()
-    dist.destroy_process_group()
 
 
 def test_two_processes_learn_from_a_teacher_as_one_does(tmp_path):
     file = teacher_file(tmp_path)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    mp.spawn(_part, (port, tmp_path), nprocs=2)
+    in_two_processes(_part, tmp_path, tmp_path)
     trainer(tmp_path / "one", Teacher.load(file), steps=2, batch_size=4, average=0.0).run()
     one, two = read_log(tmp_path / "one"), read_log(tmp_path / "two")
     assert one[0]["loss_distillation"] > 0

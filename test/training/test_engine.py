@@ -1,15 +1,13 @@
 """The loop: it learns, resumes exactly, stops on a bad loss, and is one across processes."""
 
 import json
-import socket
 from dataclasses import replace
 
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 from safetensors.torch import load_file
 from training_frames import MadeUpFrames, small_config
+from two_processes import in_two_processes
 
 from aqr_perception.model import checkpoint
 from aqr_perception.model.detector import Detector
@@ -118,19 +116,12 @@ def test_schedule_starts_at_base_peaks_and_ends_low():
     assert cycle.at(400, 1000)[1] == pytest.approx(0.805)
 
 
-def _part(rank, port, folder):
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
+def _part(folder):
     trainer(folder, steps=4, batch_size=4, average=0.0).run()
-    dist.barrier()
-    dist.destroy_process_group()
 
 
 def test_two_processes_are_as_one_with_the_whole_batch(tmp_path):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    mp.spawn(_part, (port, tmp_path / "two"), nprocs=2)
+    in_two_processes(_part, tmp_path, tmp_path / "two")
     trainer(tmp_path / "one", steps=4, batch_size=8, average=0.0).run()
     one, two = read_log(tmp_path / "one"), read_log(tmp_path / "two")
     for alone, together in zip(one, two, strict=True):

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import socket
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 from safetensors.torch import load_file
 from training_frames import MadeUpDrives, small_config
+from two_processes import in_two_processes
 
 from aqr_perception.model.aqr.config import AqrConfig, GateConfig
 from aqr_perception.model.aqr.history import look_back
@@ -172,19 +170,12 @@ def test_other_faults_do_not_resume(tmp_path):
         trainer(tmp_path, steps=3, faults=FaultSampling())
 
 
-def _part(rank, port, folder):
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
+def _part(folder):
     trainer(folder, steps=3, average=0.0).run()
-    dist.barrier()
-    dist.destroy_process_group()
 
 
 def test_two_processes_train_a_gate_as_one_does(tmp_path):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    mp.spawn(_part, (port, tmp_path / "two"), nprocs=2)
+    in_two_processes(_part, tmp_path, tmp_path / "two")
     trainer(tmp_path / "one", steps=3, batch_size=8, average=0.0).run()
     for alone, together in zip(read_log(tmp_path / "one"), read_log(tmp_path / "two"),
                                strict=True):
