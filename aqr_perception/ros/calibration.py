@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterable
 from typing import Any
 
 from rclpy.time import Time
@@ -132,6 +133,10 @@ class RigTransforms:
             except TransformException:
                 if time.monotonic() >= deadline or self._stop.wait(POLL_S):
                     raise
+
+    def joins(self, frame: str, others: Iterable[str]) -> bool:
+        """Whether tf joins a frame to one of the others at any time; does not wait for it."""
+        return any(self._buffer.can_transform(other, frame, LATEST) for other in others)
 
     def _has_fixed_frame(self, lidar_frame: str) -> bool:
         """Whether tf joins the two at any time; waits for it once, when the first frame asks."""

@@ -77,17 +77,18 @@ class FrameAssembler:
         """
         problems: dict[int, str] = {}
         notes: list[str] = []
+        frame_id = self._frame(samples, problems)
         lidar = self._cloud(samples, problems, notes)
-        if not self._lidar_frame:
+        if not frame_id:
             raise ValueError(self._without_frame(problems))
-        transforms = self._transforms.begin(self._lidar_frame)
+        transforms = self._transforms.begin(frame_id)
         fixed_from_lidar = transforms.fixed_from_lidar(samples.stamp_ns)
         images = self._images(samples, transforms, problems)
         cloud = self._joined(samples, lidar, transforms, fixed_from_lidar)
         if lidar is not None and cloud is not None:
             lidar = replace(lidar, points=cloud.points)
         notes += transforms.notes
-        frame = SensorFrame(samples.stamp_ns, self._lidar_frame, lidar, images,
+        frame = SensorFrame(samples.stamp_ns, frame_id, lidar, images,
                             self._config.cameras, fixed_from_lidar)
         if not frame.present.any():
             raise ValueError("; ".join(problems[sensor] for sensor in sorted(problems)))
@@ -102,18 +103,39 @@ class FrameAssembler:
                        *sensors[1:])
         return AssembledFrame(frame, sensors, tuple(notes))
 
+    def _frame(self, samples: SampleSet, problems: dict[int, str]) -> str:
+        """The frame of a set: its cloud's, else that of the last cloud; empty where none is known.
+
+        A cloud in a frame that tf joins to none of the cameras, though it joins the last one to
+        them, would cost all of them: it is left out itself.
+        """
+        sample, known = samples.samples[LIDAR], self._lidar_frame
+        if sample is None:
+            return known
+        found = self._frame_of(sample.payload)
+        if not found:
+            problems[LIDAR] = ("LiDAR: the point cloud's header.frame_id is empty; expected the "
+                               "LiDAR's tf frame")
+        if found in ("", known):
+            return known
+        cameras = {image.payload.header.frame_id for image in samples.samples[1 + LIDAR:]
+                   if image is not None} - {""}
+        joined = self._transforms.joins(found, cameras)
+        if known and not joined and self._transforms.joins(known, cameras):
+            problems[LIDAR] = (f"LiDAR: the point cloud's header.frame_id is '{found}', which tf "
+                               f"joins to no camera; expected a frame such as '{known}'")
+            return known
+        if joined or not known:
+            self._lidar_frame = found
+        return found
+
     def _cloud(self, samples: SampleSet, problems: dict[int, str], notes: list[str]
                ) -> LidarCloud | None:
         sample = samples.samples[LIDAR]
-        if sample is None:
+        if sample is None or LIDAR in problems:
             return None
         message = sample.payload
         try:
-            frame_id = self._frame_of(message)
-            if not frame_id:
-                raise ValueError("the point cloud's header.frame_id is empty; expected the LiDAR's "
-                                 "tf frame")
-            self._lidar_frame = frame_id
             points = self._points_of(message)
             if not len(points):
                 raise ValueError("the point cloud holds no point")

@@ -186,6 +186,8 @@ def test_a_camera_that_lags_is_stale_where_that_is_allowed():
 def spoiled(message, how):
     if how == "frame":
         message.header.frame_id = ""
+    elif how == "other frame":
+        message.header.frame_id = "elsewhere"
     elif how == "size":
         message.data = message.data[:-1]
     elif how == "encoding":
@@ -201,6 +203,9 @@ def spoiled(message, how):
     (2, "frame", "CAM_FRONT_RIGHT: the image's header.frame_id is empty"),
     (2, "size", "CAM_FRONT_RIGHT: the bgr8 image says 32×24"),
     (2, "encoding", "CAM_FRONT_RIGHT: image encoding '32FC1'"),
+    (2, "other frame", "CAM_FRONT_RIGHT: tf has no transform from 'lidar' to 'elsewhere'"),
+    (0, "other frame", "LiDAR: the point cloud's header.frame_id is 'elsewhere', which tf joins to "
+                       "no camera; expected a frame such as 'lidar'"),
     (0, "size", "LiDAR: the point cloud holds"),
     (0, "fields", "LiDAR: the point cloud has no field z"),
     (0, "empty", "LiDAR: the point cloud holds no point"),
@@ -216,6 +221,25 @@ def test_a_message_that_does_not_fit_costs_its_own_sensor_alone(vehicle, monkeyp
     assert assembled.sensors[sensor].problem.startswith(words)
     monkeypatch.undo()
     check(vehicle.settle(set(SENSORS), 10), set(SENSORS))
+
+
+def test_a_cloud_in_an_unknown_frame_after_a_good_one_costs_the_lidar_alone(monkeypatch):
+    vehicle = Vehicle(configuration(frame_id=""))
+    check(vehicle.settle(set(SENSORS), 0), set(SENSORS))
+    good = vehicle.message
+    monkeypatch.setattr(vehicle, "message", lambda sensor, *rest: spoiled(
+        good(sensor, *rest), "" if sensor else "other frame"))
+    (assembled,) = vehicle.settle(set(SENSORS), 10)
+    assert set(np.flatnonzero(assembled.frame.present)) == set(SENSORS) - {0}
+    assert assembled.frame.frame_id == "lidar"
+    assert "'elsewhere'" in assembled.sensors[0].problem
+    (assembled,) = vehicle.settle({0}, 20)  # nothing is lost with it: it goes out as it is
+    assert set(np.flatnonzero(assembled.frame.present)) == {0}
+    assert assembled.frame.frame_id == "elsewhere"
+    check(vehicle.settle(set(SENSORS) - {0}, 30), set(SENSORS) - {0})
+    monkeypatch.undo()
+    check(vehicle.settle(set(SENSORS), 40), set(SENSORS))
+    vehicle.assembler.close()
 
 
 @pytest.mark.parametrize(("arguments", "words"), [
