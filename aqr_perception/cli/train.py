@@ -5,6 +5,8 @@
     train DRIVES LIDAR --trunk lidar         one trunk alone; three times quicker a frame
     train DRIVES OUT --trunks LIDAR/weights.safetensors IMAGE/weights.safetensors
                                              the whole network, from trained trunks
+    train DRIVES OUT --init FILE --aqr gate --gate-alone --faults 0.7
+                                             a gate that learns to see, on a network that stays
     train DRIVES OUT --init FILE --aqr gate --freeze-baseline --faults 0.5
                                              a gate for a trained network, on half spoiled frames
     train DRIVES OUT --init FILE --distil-from TEACHER
@@ -50,6 +52,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                              "place, with the same settings, that also learns its weights")
     parser.add_argument("--freeze-baseline", action="store_true",
                         help="train adaptive query routing alone; all else stays as it is")
+    parser.add_argument("--gate-alone", action="store_true",
+                        help="train what the gate thinks of sensors and tokens, without the "
+                             "decoder; all else stays as it is")
     parser.add_argument("--faults", type=float, default=0.0, metavar="SHARE",
                         help="share of the frames that are spoiled by a fault (default: 0)")
     parser.add_argument("--hold-out", nargs="+", metavar="FAULT",
@@ -105,8 +110,8 @@ def run(args: argparse.Namespace) -> int:
         steps=args.steps, batch_size=args.batch_size, seed=args.seed,
         schedule=OneCycle(base=args.learning_rate, peak_ratio=args.peak, rising=args.rising),
         workers=args.workers, half=args.half, faults=_faults(args), trunk=args.trunk,
-        freeze_baseline=args.freeze_baseline, denoising_groups=args.denoising_groups,
-        share_statistics=not args.own_statistics)
+        freeze_baseline=args.freeze_baseline, gate_alone=args.gate_alone,
+        denoising_groups=args.denoising_groups, share_statistics=not args.own_statistics)
     detector = _network(args)
     teacher = None
     if args.distil_from is not None:

@@ -89,6 +89,14 @@ class Losses:
         return {name: float(value.detach()) for name, value in last.items()}
 
 
+def only(**terms: Tensor) -> Losses:
+    """Losses of which all but the given ones, scalars, are 0."""
+    none = torch.zeros_like(next(iter(terms.values())))
+    zeros = {field.name: none[None] if field.name.endswith(("classification", "box")) else none
+             for field in fields(Losses)}
+    return Losses(**{**zeros, **terms})
+
+
 class Criterion:
     """Output and truth → losses."""
 
@@ -127,6 +135,18 @@ class Criterion:
         return Losses(torch.stack(classification), torch.stack(box),
                       torch.stack(dn_classification), torch.stack(dn_box), none,
                       self.weights.gate * gate, self.weights.agreement * agreement, none)
+
+    def of_gate(self, logits: GateLogits, contrast: Contrast | None, labels: GateLabels) -> Losses:
+        """The gate's terms alone.
+
+        Args:
+            logits: What it thinks.
+            contrast: How alike what the sensors show is, or None.
+            labels: Whom to trust.
+        """
+        none = logits.usable.new_zeros((), dtype=torch.float32)
+        return only(gate=self.weights.gate * gate_loss(logits, labels, none),
+                    agreement=self.weights.agreement * agreement_loss(contrast, labels, none))
 
     def _layer(self, logits: Tensor, boxes: Tensor, targets: Sequence[Targets]
                ) -> tuple[Tensor, Tensor]:

@@ -23,7 +23,7 @@ from aqr_perception.model.detector import Detector
 from aqr_perception.model.inputs import to_device
 from aqr_perception.training.augment import Augmentation
 from aqr_perception.training.baseline import freeze_baseline, hold_statistics
-from aqr_perception.training.criterion import Criterion, Losses
+from aqr_perception.training.criterion import Criterion, Losses, only
 from aqr_perception.training.dataset import FrameSource, StepDataset, TrainingBatch
 from aqr_perception.training.denoising import (
     DenoisingConfig,
@@ -38,7 +38,8 @@ from aqr_perception.training.distributed import (
     share_statistics,
 )
 from aqr_perception.training.fault_sampler import FaultSampling
-from aqr_perception.training.gate_labels import gate_labels
+from aqr_perception.training.gate_alone import GateTask
+from aqr_perception.training.gate_labels import gate_labels, labels_of
 from aqr_perception.training.heat_loss import heat_loss
 from aqr_perception.training.log import TrainingLog
 from aqr_perception.training.memory import return_freed_memory
@@ -71,6 +72,8 @@ class TrainingSettings:
         faults: Which frames are spoiled.
         freeze_baseline: Train the parameters of adaptive query routing alone; without denoising,
             since nothing of it would be learned.
+        gate_alone: Train what the gate thinks of sensors and tokens alone, without the decoder; all
+            else stays as it is.
         trunk: Train the trunk of ``lidar`` or ``image`` alone, by its tokens' side task; empty:
             the whole network.
         log_every: Steps between lines of the log.
@@ -94,6 +97,7 @@ class TrainingSettings:
     augmentation: Augmentation = field(default_factory=Augmentation)
     faults: FaultSampling = field(default_factory=FaultSampling)
     freeze_baseline: bool = False
+    gate_alone: bool = False
     trunk: str = ""
     log_every: int = 20
     save_every: int = 200
@@ -101,6 +105,11 @@ class TrainingSettings:
     denoising_groups: int = 10
     half: bool = False
     share_statistics: bool = True
+
+    @property
+    def frozen(self) -> bool:
+        """Whether all but adaptive query routing stays as it is."""
+        return self.freeze_baseline or self.gate_alone
 
 
 class Trainer:
@@ -139,9 +148,9 @@ class Trainer:
                                  "learn from a teacher; expected none")
             teacher.check(detector.config)
             teacher.detector.to(device)
-        if settings.freeze_baseline:
+        if settings.frozen:
             freeze_baseline(self.detector)
-        whole: nn.Module = self.detector
+        whole: nn.Module = GateTask(self.detector) if settings.gate_alone else self.detector
         augmentation = settings.augmentation
         if settings.trunk:
             whole = TrunkTask(self.detector, settings.trunk)
@@ -210,13 +219,17 @@ class Trainer:
         """One update; returns the losses and the gradient's norm before clipping."""
         settings = self.settings
         self.detector.train()
-        if settings.freeze_baseline:
+        if settings.frozen:
             hold_statistics(self.detector)
         set_rate(self.optimizer, *settings.schedule.at(self.step, settings.steps))
         batch = to_device(item.batch, self.device)
         targets = [frame.to(self.device) for frame in item.targets]
-        losses = self._trunk_losses(batch, targets) if settings.trunk else self._losses(
-            item, batch, targets)
+        if settings.trunk:
+            losses = self._trunk_losses(batch, targets)
+        elif settings.gate_alone:
+            losses = self._gate_losses(item, batch)
+        else:
+            losses = self._losses(item, batch, targets)
         if not torch.isfinite(losses.total):
             raise ValueError(f"the loss of step {self.step} is not finite: "
                              f"{losses.scalars()}; the batch is in {self._save_batch(item)}")
@@ -260,9 +273,15 @@ class Trainer:
         """Of one trunk's side task."""
         with self._precision():
             heat = self.forward(batch)
-        loss = heat_loss(heat, targets, batch, self.detector.config.detection_range)
-        none = torch.zeros_like(loss)
-        return Losses(none[None], none[None], none[None], none[None], loss, none, none, none)
+        return only(heat=heat_loss(heat, targets, batch, self.detector.config.detection_range))
+
+    def _gate_losses(self, item: TrainingBatch, batch: Batch) -> Losses:
+        """Of what the gate thinks of sensors and tokens."""
+        with self._precision():
+            logits, contrast = self.forward(batch, self._history(item))
+        assert item.faults is not None
+        labels = labels_of(logits, item.faults, item.batch, self.detector.config)
+        return self.criterion.of_gate(logits, contrast, labels)
 
     def _precision(self) -> torch.autocast:
         return torch.autocast(

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from aqr_perception.geometry import rigid
-from aqr_perception.model.aqr.output import AqrOutput, GateLabels, TokenLayout
+from aqr_perception.model.aqr.output import AqrOutput, GateLabels, GateLogits, TokenLayout
 from aqr_perception.model.aqr.places import metres
 from aqr_perception.model.config import DetectorConfig
 from aqr_perception.simulation.fault_labels import FaultLabels
@@ -55,17 +55,33 @@ def gate_labels(output: DetectorOutput, faults: KnownFaults, batch: Batch, confi
     """
     if not isinstance(output.aqr, AqrOutput) or output.aqr.logits is None:
         return None
-    logits = output.aqr.logits
+    places = None
+    if output.aqr.logits.query is not None:
+        places = query_places(output, config).double().cpu().numpy()
+    return labels_of(output.aqr.logits, faults, batch, config, places)
+
+
+def labels_of(logits: GateLogits, faults: KnownFaults, batch: Batch, config: DetectorConfig,
+              places: NDArray[np.float64] | None = None) -> GateLabels:
+    """Label what a gate has logits for.
+
+    Args:
+        logits: Of the gate.
+        faults: Of the batch.
+        batch: On the CPU.
+        config: The network's.
+        places: (L, B, Q, 3) where queries stand [m], model frame; None: there are none.
+    """
     leave_out = np.stack([labels.leave_out for labels in faults.labels])
     usable = logits.usable.cpu().numpy()
     keep = np.where((usable & ~leave_out).any(1, keepdims=True), ~leave_out, np.float32(np.nan))
     query = token = None
-    if logits.query is not None:
-        query = _at_queries(query_places(output, config).double().cpu().numpy(), faults, keep)
+    if places is not None:
+        query = _at_queries(places, faults, keep)
     if logits.token is not None:
         token = _at_tokens(logits.layout, faults, batch, config, keep)
     sound = np.stack([labels.intact >= 1 for labels in faults.labels])
-    device = output.logits.device
+    device = logits.usable.device
 
     def moved(values: NDArray[np.float32] | None) -> Tensor | None:
         return None if values is None else torch.from_numpy(values.astype(np.float32)).to(device)

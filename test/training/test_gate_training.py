@@ -17,10 +17,12 @@ from aqr_perception.model.aqr.history import look_back
 from aqr_perception.model.detector import Detector
 from aqr_perception.simulation.faults import MATCHED_PAIRS
 from aqr_perception.training.augment import Augmentation
-from aqr_perception.training.baseline import freeze_baseline, with_mode
+from aqr_perception.training.baseline import freeze_baseline, with_aqr, with_mode
 from aqr_perception.training.dataset import StepDataset, compares_frames
 from aqr_perception.training.engine import Trainer, TrainingSettings
 from aqr_perception.training.fault_sampler import FaultSampling
+from aqr_perception.training.gate_alone import GateTask
+from aqr_perception.training.gate_labels import gate_labels, labels_of
 from aqr_perception.training.schedule import OneCycle
 from aqr_perception.types import Batch, Mounting
 
@@ -83,10 +85,11 @@ def test_it_starts_as_the_network_without_it():
     assert not torch.equal(output.logits, expected.logits)
 
 
-def test_a_short_training_tells_faulty_sensors_from_sound_ones(tmp_path):
+@pytest.mark.parametrize("alone", [{"freeze_baseline": True}, {"gate_alone": True}])
+def test_a_short_training_tells_faulty_sensors_from_sound_ones(tmp_path, alone):
     run = trainer(tmp_path, steps=80, batch_size=8, save_every=80, log_every=80,
-                  augmentation=WHOLE, faults=OBVIOUS, freeze_baseline=True, average=0.0,
-                  schedule=OneCycle(base=2e-3, peak_ratio=4))
+                  augmentation=WHOLE, faults=OBVIOUS, average=0.0,
+                  schedule=OneCycle(base=2e-3, peak_ratio=4), **alone)
     run.run()
     detector = run.detector.eval()
     sound, faulty = [], []
@@ -101,6 +104,31 @@ def test_a_short_training_tells_faulty_sensors_from_sound_ones(tmp_path):
     assert above.float().mean() > 0.95  # the area under the ROC
     assert torch.cat(sound).median() > 3
     assert torch.cat(faulty).median() < -3
+
+
+@torch.no_grad()
+def test_a_gate_alone_thinks_what_it_thinks_in_the_network():
+    detector = network().train()
+    item = steps_of(detector, FAULTS, 0, 1)[0]
+    history = history_of(detector, item)
+    logits, contrast = GateTask(detector)(item.batch, history)
+    whole = detector(item.batch, history=history).aqr
+    assert logits.query is None
+    for name in ("frame", "token"):
+        torch.testing.assert_close(getattr(logits, name), getattr(whole.logits, name))
+    torch.testing.assert_close(contrast.similarity, whole.contrast.similarity)
+    labels = labels_of(logits, item.faults, item.batch, detector.config)
+    expected = gate_labels(detector(item.batch, history=history), item.faults, item.batch,
+                           detector.config)
+    for name in ("frame", "token", "sound"):
+        torch.testing.assert_close(getattr(labels, name), getattr(expected, name), equal_nan=True)
+
+
+@pytest.mark.parametrize("aqr", [AqrConfig(mode="off"),
+                                 AqrConfig(mode="gate", gate=GateConfig(learned=False))])
+def test_what_has_no_eye_is_not_trained_alone(aqr):
+    with pytest.raises(ValueError, match="a gate alone"):
+        GateTask(with_aqr(network("off"), aqr))
 
 
 def test_a_frozen_baseline_stays_what_it_was(tmp_path):

@@ -39,7 +39,6 @@ from aqr_perception.model.aqr.statistics import occupancy
 from aqr_perception.model.aqr.temporal import TemporalMemory, remember
 from aqr_perception.model.attention import EXCLUDED
 from aqr_perception.model.memory import Memory
-from aqr_perception.types import Batch
 
 INITIAL_SPREAD = 1e-5
 """Standard deviation of the last layers' weights at the start: no effect, but a gradient."""
@@ -131,12 +130,14 @@ class GateRouter(Router):
             state.query_base = self._at(scene.reference_points, state)
         return state
 
-    def remember(self, memory: Memory, batch: Batch, image_size: tuple[int, int],
-                 detection_range: tuple[float, ...]) -> TemporalMemory:
+    def remember(self, scene: Scene) -> TemporalMemory:
         """Keep frames for the next ones without routing anything; see `history.look_back`."""
-        nothing = memory.tokens.new_zeros(len(memory.tokens), 0, 3)
-        scene = Scene(memory, nothing, nothing, 0, batch, image_size, detection_range, _unasked)
         return remember(self.descriptors(scene, occupancy(scene)), scene)
+
+    def judge(self, scene: Scene) -> tuple[GateLogits, Contrast | None]:
+        """Think about sensors and tokens without routing anything."""
+        state = self.start(scene)
+        return self._logits(state), state.contrast
 
     def _at(self, reference_points: Tensor, state: GateState) -> Tensor:
         """(B, Q, S, hidden) evidence at the queries' places and about the sensors."""
@@ -172,12 +173,16 @@ class GateRouter(Router):
         cameras = (kept * there)[:, 1:].sum(1) / there[:, 1:].sum(1).clamp(min=1.0)
         summary = report(memory, factor, torch.stack([(kept * there)[:, 0], cameras], dim=1),
                          self.target_band, mean_mass(state.mass, first), kept)
-        logits = GateLogits(
+        return AqrOutput(summary, factor.detach(), None, self._logits(state), state.contrast,
+                         state.history)
+
+    def _logits(self, state: GateState) -> GateLogits:
+        memory, first = state.scene.memory, state.scene.denoising
+        return GateLogits(
             state.frame_logits if self.config.frame else None,
             torch.stack(state.query_logits)[:, :, first:] if state.query_logits else None,
             state.token_logits, memory.present, _read(memory),
             TokenLayout(memory.bev_shape, memory.views, memory.image_shape))
-        return AqrOutput(summary, factor.detach(), None, logits, state.contrast, state.history)
 
     def _query_logits(self, layer: int, target: Tensor, reference_points: Tensor, state: GateState
                       ) -> Tensor | None:
@@ -250,10 +255,6 @@ def _read(memory: Memory) -> Tensor:
     if memory.chosen is None:
         return there
     return there & torch.zeros_like(there).scatter(1, memory.chosen, True)
-
-
-def _unasked(layer: int, target: Tensor) -> tuple[Tensor, Tensor]:
-    raise AssertionError("a frame that is only remembered predicts nothing")
 
 
 def _say(scene: Scene, like: Tensor) -> Tensor:

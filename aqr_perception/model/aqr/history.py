@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from aqr_perception.model.aqr.gate import GateRouter
 from aqr_perception.model.aqr.places import full_precision
+from aqr_perception.model.aqr.routing import Scene
 from aqr_perception.model.aqr.temporal import TemporalMemory
 from aqr_perception.model.memory import select_sensors
 from aqr_perception.types import Batch
@@ -33,9 +35,27 @@ def look_back(detector: Detector, batch: Batch) -> TemporalMemory | None:
     router = detector.decoder.router
     if not isinstance(router, GateRouter) or not router.config.learned:
         return None
+    scene = look_at(detector, batch)
+    with full_precision(scene.memory.tokens):
+        return router.remember(scene)
+
+
+def look_at(detector: Detector, batch: Batch, history: TemporalMemory | None = None) -> Scene:
+    """What AQR may look at in a batch before there is any query.
+
+    Args:
+        detector: The network.
+        batch: B frames.
+        history: Of the frames before.
+    """
     config = detector.config
     selection = select_sensors(batch, config.lidar is not None, config.image is not None)
     memory = detector.tokenizer(batch, selection)
     image_size = (config.image.height, config.image.width) if config.image else (0, 0)
-    with full_precision(memory.tokens):
-        return router.remember(memory, batch, image_size, config.detection_range)
+    nothing = memory.tokens.new_zeros(len(memory.tokens), 0, 3)
+    return Scene(memory, nothing, nothing, 0, batch, image_size, config.detection_range, _unasked,
+                 history)
+
+
+def _unasked(layer: int, target: Tensor) -> tuple[Tensor, Tensor]:
+    raise AssertionError("without queries there is nothing to predict")
