@@ -17,6 +17,37 @@ _NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")
 
 
 @dataclass(frozen=True)
+class EyePart:
+    """How a gate learns to see before its run (`training.gate_alone`), on the start as it is.
+
+    Attributes:
+        share: Its steps as a multiple of the run's; 0: it does not.
+        batch_size: Frames a step.
+        learning_rate: At the start.
+        peak: Highest learning rate as a multiple of that.
+        rising: Share of the steps up to there.
+        fault_share: Share of spoiled frames.
+    """
+
+    share: float = 0.0
+    batch_size: int = 8
+    learning_rate: float = 5e-4
+    peak: float = 5.0
+    rising: float = 0.2
+    fault_share: float = 0.7
+
+    def __post_init__(self) -> None:
+        _at_least_one(self, "training.eye", ("batch_size",))
+        if not self.share >= 0 or not self.learning_rate > 0:
+            raise ValueError(f"training.eye.share is {self.share}, learning_rate "
+                             f"{self.learning_rate}; expected 0 or more, and above 0")
+
+    def steps(self, of_run: int) -> int:
+        """Steps of the eye for a run of so many."""
+        return round(self.share * of_run)
+
+
+@dataclass(frozen=True)
 class TrainingPart:
     """How every run is fine-tuned.
 
@@ -29,6 +60,8 @@ class TrainingPart:
         denoising_groups: Most noisy copies of each object.
         average: Decay of the moving average of the weights that is evaluated; 0: the last weights.
         fault_share: Share of spoiled frames, where a run does not say otherwise.
+        half: Forward passes in half precision.
+        eye: What runs with a gate that looks at frames do before.
     """
 
     steps: int = 1000
@@ -39,6 +72,8 @@ class TrainingPart:
     denoising_groups: int = 3
     average: float = 0.99
     fault_share: float = 0.5
+    half: bool = False
+    eye: EyePart = field(default_factory=EyePart)
 
     def __post_init__(self) -> None:
         _at_least_one(self, "training", ("steps", "batch_size"))
@@ -123,6 +158,11 @@ class RunConfig:
                              "another mode")
         if self.fault_share is not None:
             FaultSampling(self.fault_share)
+
+    @property
+    def sees(self) -> bool:
+        """Whether it has a gate that looks at frames and decides itself."""
+        return self.aqr.mode == "gate" and self.aqr.gate.learned and not self.oracle
 
     @property
     def control(self) -> str:
@@ -235,4 +275,6 @@ def fixed_settings(config: ExperimentConfig, name: str, steps: int) -> dict[str,
     taught = {"teacher": fixed_settings(config, teacher, steps)} if teacher else {}
     training = {**asdict(config.training), "steps": steps,
                 "fault_share": config.fault_share(name)}
+    if not config.runs[name].sees:
+        del training["eye"]
     return {"run": about, "training": training if config.runs[name].train else None, **taught}

@@ -7,6 +7,7 @@ fault, and ``result.json``, all figures of it, once all is done.
 from __future__ import annotations
 
 import hashlib
+import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from aqr_perception.experiment.config import ExperimentConfig, fixed_settings
 from aqr_perception.experiment.drives import Drives
 from aqr_perception.experiment.files import hold_to, write_json
 from aqr_perception.experiment.measuring import measure_clean, measure_fault
-from aqr_perception.experiment.network import start_network, training_settings
+from aqr_perception.experiment.network import eye_settings, start_network, training_settings
 from aqr_perception.experiment.run_trainer import (
     MONITOR_FILE,
     RunTrainer,
@@ -34,12 +35,14 @@ from aqr_perception.recordings.json_file import read_json
 from aqr_perception.runtime.fault_runs import Setting
 from aqr_perception.runtime.pipeline import resolve_device
 from aqr_perception.training.distillation import Teacher
-from aqr_perception.training.engine import WEIGHTS_FILE
+from aqr_perception.training.engine import WEIGHTS_FILE, Trainer
 from aqr_perception.training.log import LOG_FILE
+from aqr_perception.types import Mounting
 
 RESULT_FILE = "result.json"
 SETTINGS_FILE = "settings.json"
 CLEAN_FILE = "clean"
+EYE_FOLDER = "eye"
 THREADS = 1
 """Of torch in each process: sums of floats depend on it, so figures would."""
 PROBE_STEPS = 4
@@ -145,6 +148,7 @@ def work(job: Job, done: Callable[[float], None]) -> None:
             trainer.run()
         training = training_figures(read_lines(job.folder / LOG_FILE),
                                     read_lines(job.folder / MONITOR_FILE), job.size.steps)
+        training["eye_seconds"] = _eye_seconds(job, job.size.steps)
         detector = checkpoint.load(job.folder / WEIGHTS_FILE)
     else:
         detector = _start(job)
@@ -194,10 +198,29 @@ def _kept(path: Path, seconds: float, done: Callable[[float], None],
 
 def _trainer(job: Job, steps: int, done: Callable[[], None]) -> RunTrainer:
     settings = training_settings(job.config, job.name, job.seed, steps)
-    return RunTrainer(start_network(_start(job), job.config, job.name, job.seed),
-                      Drives.open(job.drives).train, settings, job.folder,
+    network = start_network(_start(job), job.config, job.name, job.seed)
+    if job.config.runs[job.name].sees and job.config.training.eye.steps(steps):
+        network = _seeing(job, network, steps)
+    return RunTrainer(network, Drives.open(job.drives).train, settings, job.folder,
                       resolve_device(job.device), job.config.runs[job.name].oracle, done,
                       _teacher(job))
+
+
+def _seeing(job: Job, network: Detector, steps: int) -> Detector:
+    """The network once its gate has learned to see."""
+    folder = job.folder / EYE_FOLDER
+    if not (folder / WEIGHTS_FILE).exists():
+        Trainer(network, Drives.open(job.drives).train, Mounting(),
+                eye_settings(job.config, job.seed, steps), folder, resolve_device(job.device)
+                ).run()
+    return checkpoint.load(folder / WEIGHTS_FILE)
+
+
+def _eye_seconds(job: Job, steps: int) -> float:
+    """What the eye took [s]: the median of its steps times their number."""
+    lines = read_lines(job.folder / EYE_FOLDER / LOG_FILE)
+    seconds = [line["seconds_per_step"] for line in lines[1:] or lines]
+    return statistics.median(seconds) * job.config.training.eye.steps(steps) if seconds else 0.0
 
 
 def _teacher(job: Job) -> Teacher | None:
@@ -225,7 +248,7 @@ def _probe(job: Job) -> dict[str, float]:
         trainer = _trainer(job, PROBE_STEPS, lambda: None)
         trainer.run()
         seconds = [line["seconds_per_step"] for line in read_lines(job.folder / LOG_FILE)]
-        step = sum(seconds[1:]) / len(seconds[1:])
+        step = sum(seconds[1:]) / len(seconds[1:]) + _eye_seconds(job, PROBE_STEPS) / PROBE_STEPS
         detector = checkpoint.load(job.folder / WEIGHTS_FILE)
     else:
         detector = _start(job)

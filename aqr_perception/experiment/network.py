@@ -39,4 +39,22 @@ def training_settings(config: ExperimentConfig, name: str, seed: int, steps: int
         average=part.average, faults=FaultSampling(config.fault_share(name)),
         freeze_baseline=config.runs[name].freeze_baseline,
         log_every=max(1, steps // LOG_LINES), save_every=SAVE_EVERY, workers=0,
-        denoising_groups=part.denoising_groups)
+        denoising_groups=part.denoising_groups, half=part.half)
+
+
+def eye_settings(config: ExperimentConfig, seed: int, steps: int) -> TrainingSettings:
+    """How the gate of a run learns to see before it.
+
+    Args:
+        config: The experiment.
+        seed: Of the run.
+        steps: Of the run.
+    """
+    eye = config.training.eye
+    count = eye.steps(steps)
+    return TrainingSettings(
+        steps=count, batch_size=eye.batch_size, seed=seed,
+        schedule=OneCycle(base=eye.learning_rate, peak_ratio=eye.peak, rising=eye.rising),
+        average=config.training.average, faults=FaultSampling(eye.fault_share), gate_alone=True,
+        log_every=max(1, count // LOG_LINES), save_every=SAVE_EVERY, workers=0,
+        half=config.training.half)

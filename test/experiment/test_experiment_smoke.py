@@ -28,7 +28,8 @@ def without_times(value):
     """A result but for what a clock or the memory said."""
     if isinstance(value, dict):
         return {name: without_times(one) for name, one in value.items()
-                if name not in ("milliseconds", "seconds", "seconds_per_step", "memory_mib")}
+                if name not in ("milliseconds", "seconds", "seconds_per_step", "eye_seconds",
+                                "memory_mib")}
     return [without_times(one) for one in value] if isinstance(value, list) else value
 
 
@@ -56,6 +57,9 @@ def test_every_run_is_done_with_every_seed(done):
         assert result["clean"]["same"]["frames"] == 2
         assert result["about"]["trained"] is (not name.startswith("baseline"))
     assert found["gate/seed_0"]["training"]["steps"] == 3
+    # A gate that looks at frames learns to see first; one that is told the truth has no need to.
+    assert found["gate/seed_0"]["training"]["eye_seconds"] > 0
+    assert found["gate_oracle_query/seed_0"]["training"]["eye_seconds"] == 0
     # Weight maps begin as the network without them, and see the same frames.
     first = [found[f"{name}/seed_1"]["training"]["curves"]["loss"][0]
              for name in ("finetune_faults", "aggressive")]
