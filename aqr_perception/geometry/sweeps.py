@@ -14,6 +14,20 @@ NEAREST = 2.5
 or beams without a return, and would stand behind the car that has moved on."""
 
 
+def far_points(points: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Leave out what is closer to the sensor than `NEAREST`.
+
+    Args:
+        points: (N, 5) of one sweep, as `join_sweeps` takes them.
+
+    Returns:
+        (M, 5); the same array where nothing is near.
+    """
+    x, y, z = points[:, 0], points[:, 1], points[:, 2]
+    far = x * x + y * y + z * z >= NEAREST ** 2
+    return points if far.all() else points[far]
+
+
 def join_sweeps(newest: NDArray[np.float32],
                 older: Iterable[tuple[NDArray[np.float32], rigid.Matrix, float]]
                 ) -> NDArray[np.float32]:
@@ -23,19 +37,21 @@ def join_sweeps(newest: NDArray[np.float32],
 
     Args:
         newest: (N, 5) x, y, z [m], intensity, dt [s], in the LiDAR frame at the newest stamp.
-        older: For each of the others its points (M, 5) in the LiDAR frame at their own stamp, the
-            transform newest_from_older (4, 4), and how much older it is [s].
+        older: For each of the others its `far_points` (M, 5) in the LiDAR frame at their own
+            stamp, the transform newest_from_older (4, 4), and how much older it is [s].
 
     Returns:
         (N + ..., 5), the newest first; dt of the others grows by their age.
     """
-    parts = [newest]
+    older = list(older)
+    joined = np.empty((len(newest) + sum(len(points) for points, _, _ in older), 5), np.float32)
+    joined[:len(newest)] = newest
+    begin = len(newest)
     for points, newest_from_older, age in older:
-        far = np.square(points[:, :3]).sum(axis=1) >= NEAREST ** 2
-        kept = points[far]
-        matrix = newest_from_older.astype(np.float32)
-        moved = np.empty_like(kept)
-        moved[:, :3] = kept[:, :3] @ matrix[:3, :3].T + matrix[:3, 3]
-        moved[:, 3], moved[:, 4] = kept[:, 3], kept[:, 4] + np.float32(age)
-        parts.append(moved)
-    return np.concatenate(parts)
+        moved = joined[begin:begin + len(points)]
+        turn = np.eye(5, dtype=np.float32)  # all five columns in one product: intensity, dt stay
+        turn[:3, :3] = newest_from_older[:3, :3].T
+        np.matmul(points, turn, out=moved)
+        moved += np.array([*newest_from_older[:3, 3], 0.0, age], np.float32)
+        begin += len(points)
+    return joined

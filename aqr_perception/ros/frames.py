@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +21,7 @@ from aqr_perception.ros.conversions import (
     pixels_from_message,
 )
 from aqr_perception.ros.parameters import NodeConfig
+from aqr_perception.ros.pictures import is_bgr8
 from aqr_perception.runtime.mode import SensorUse
 from aqr_perception.runtime.sample_set import LIDAR, Sample, SampleSet, SampleState
 from aqr_perception.runtime.sweeps import JoinedCloud, KeptSweep, joined
@@ -59,7 +62,8 @@ class FrameAssembler:
         self._cameras = cameras
         self._transforms = transforms
         self._lidar_frame = config.lidar_frame_id
-        # Decoding JPEGs takes longest of all, and OpenCV lets go of Python's lock meanwhile.
+        # Decoding JPEGs takes longest of all, and OpenCV lets go of Python's lock meanwhile; what
+        # needs no decoding is not worth the way to another thread and back.
         self._decoders = ThreadPoolExecutor(min(DECODERS, os.cpu_count() or 1), "aqr_decode")
 
     def close(self) -> None:
@@ -182,7 +186,7 @@ class FrameAssembler:
 
     def _images(self, samples: SampleSet, transforms: FrameTransforms, problems: dict[int, str]
                 ) -> tuple[CameraImage | None, ...]:
-        decoding: dict[int, Future[CameraImage]] = {}
+        decoding: dict[int, Callable[[], CameraImage]] = {}
         for sensor, sample in enumerate(samples.samples):
             if sensor == LIDAR or sample is None:
                 continue
@@ -192,12 +196,14 @@ class FrameAssembler:
             except ValueError as error:
                 problems[sensor] = str(error)
                 continue
-            decoding[sensor] = self._decoders.submit(
+            read = functools.partial(
                 _camera_image, self._config.cameras[index], sample, calibration)
+            decoding[sensor] = (read if is_bgr8(sample.payload)
+                                else self._decoders.submit(read).result)
         images: list[CameraImage | None] = [None] * len(self._config.cameras)
-        for sensor, future in decoding.items():
+        for sensor, result in decoding.items():
             try:
-                images[sensor - 1] = future.result()
+                images[sensor - 1] = result()
             except ValueError as error:
                 problems[sensor] = str(error)
         return tuple(images)

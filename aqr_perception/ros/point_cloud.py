@@ -51,8 +51,8 @@ def cloud_from_message(message: Any, intensity_max: float = 255.0,
             np.clip(intensity / np.float32(intensity_max), 0, 1, out=points[:, 3], casting="unsafe")
         if "dt" in fields:
             points[:, 4] = _column(message, fields["dt"], data).ravel()
-    finite = np.isfinite(points).all(axis=1)
-    return points if finite.all() else points[finite]
+    finite = np.isfinite(points)
+    return points if finite.all() else points[finite.all(axis=1)]
 
 
 def cloud_note(message: Any, intensity_field: str = "intensity") -> str:

@@ -8,6 +8,7 @@ over, and finds the rest out when the sweep is wanted.
 from __future__ import annotations
 
 import bisect
+import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aqr_perception.geometry import rigid
-from aqr_perception.geometry.sweeps import join_sweeps
+from aqr_perception.geometry.sweeps import far_points, join_sweeps
 from aqr_perception.types import SensorFrame, SweepSettings
 
 MARGIN_S = 0.5
@@ -51,6 +52,12 @@ class KeptSweep:
     points: NDArray[np.float32] | None = None
     fixed_from_lidar: rigid.Matrix | None = None
     message: Any = None
+
+    @functools.cached_property
+    def far_points(self) -> NDArray[np.float32]:
+        """(M, 5) what is joined to newer sweeps, picked once for all of them."""
+        assert self.points is not None
+        return far_points(self.points)
 
 
 @dataclass(frozen=True)
@@ -174,7 +181,7 @@ def joined(newest: KeptSweep, earlier: Sequence[KeptSweep],
         age = (newest.stamp_ns - sweep.stamp_ns) * 1e-9
         newest_from_earlier = newest_from_fixed @ sweep.fixed_from_lidar
         if np.linalg.norm(newest_from_earlier[:3, 3]) <= FASTEST * age + SLACK:
-            parts.append((sweep.points, newest_from_earlier, age))
+            parts.append((sweep.far_points, newest_from_earlier, age))
     return JoinedCloud(join_sweeps(points, parts) if parts else points, 1 + len(parts))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aqr_perception.geometry import rigid
-from aqr_perception.geometry.sweeps import join_sweeps
+from aqr_perception.geometry.sweeps import far_points, join_sweeps
 from aqr_perception.simulation import vehicles
 from aqr_perception.simulation.camera import Exposure, PictureTaker
 from aqr_perception.simulation.lidar import POINT_GRID, SpinningLidar
@@ -128,7 +128,8 @@ class Drive:
         for number in range(1, settings.sweeps):
             age = number * settings.sweep_interval_s
             sweep = self.lidar.sweep(self.traced, t - age, rng)
-            older.append((sweep.points, lidar_from_world @ self._world_from_lidar(t - age), age))
+            older.append((far_points(sweep.points),
+                          lidar_from_world @ self._world_from_lidar(t - age), age))
         points = join_sweeps(frame.lidar.points, older)
         points[:, :3] = np.round(points[:, :3] * POINT_GRID) / POINT_GRID
         return replace(frame, lidar=replace(frame.lidar, points=points))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from aqr_perception.geometry import rigid
-from aqr_perception.geometry.sweeps import NEAREST, join_sweeps
+from aqr_perception.geometry.sweeps import NEAREST, far_points, join_sweeps
 
 
 def cloud(*rows):
@@ -27,7 +27,7 @@ def test_a_post_stays_where_it_is_while_the_car_drives_and_turns():
 
 def test_the_car_itself_is_not_left_behind():
     own, far = [1.0, 0.5, -0.5, 0.1, 0], [NEAREST + 0.1, 0, 0, 0.1, 0]
-    joined = join_sweeps(cloud(own), [(cloud(own, far), np.eye(4), 0.1)])
+    joined = join_sweeps(cloud(own), [(far_points(cloud(own, far)), np.eye(4), 0.1)])
     assert len(joined) == 2
     assert joined[1, 0] == pytest.approx(NEAREST + 0.1)
 

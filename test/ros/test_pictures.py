@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from aqr_perception.recordings.image_file import image_size
 from aqr_perception.ros import pictures
-from aqr_perception.ros.pictures import pixels_from_message
+from aqr_perception.ros.pictures import is_bgr8, pixels_from_message
 
 RNG = np.random.default_rng(3)
 BGR = RNG.integers(0, 256, (6, 8, 3), dtype=np.uint8)
@@ -56,6 +56,19 @@ def test_colour_encodings_are_exact(encoding, pixels, padding):
     before = message.data
     np.testing.assert_array_equal(pixels_from_message(message), BGR)
     assert message.data == before
+
+
+@pytest.mark.parametrize("padding", [0, 5])
+@pytest.mark.parametrize("encoding", ["bgr8", "8UC3"])
+def test_bgr8_is_looked_at_where_it_lies(encoding, padding):
+    message = colour_image(BGR, encoding, padding=padding)
+    assert is_bgr8(message)
+    assert np.shares_memory(pixels_from_message(message), np.frombuffer(message.data, np.uint8))
+
+
+def test_what_is_decoded_or_converted_is_not_bgr8():
+    assert not is_bgr8(colour_image(BGR, "rgb8"))
+    assert not is_bgr8(compressed(BGR, ".png"))
 
 
 @needs_cv_bridge

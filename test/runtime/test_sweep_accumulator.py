@@ -101,6 +101,17 @@ def test_one_sweep_is_none_kept():
     assert accumulator.chosen(at(100)[0]) == ()
 
 
+def test_the_car_itself_is_in_a_sweeps_own_set_and_in_no_later_one():
+    near = np.array([[0.5, 0.5, 0.0, 0.1, 0.0]], np.float32)
+    sweeps = [replace(one, points=np.vstack([one.points, near]))
+              for one in map(sweep, at(0, 100, 200))]
+    for index, newest in enumerate(sweeps):
+        points = joined(newest, sweeps[:index][::-1]).points
+        is_near = np.linalg.norm(points[:, :3], axis=1) < 1
+        assert points[is_near].tolist() == near.tolist()
+        assert len(points) == len(near) + (1 + index) * len(PILLAR)
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_random_streams(seed):
     """Jitter, gaps, jumps, copies and messages that overtook each other, at any rate."""
