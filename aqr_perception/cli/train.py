@@ -5,7 +5,7 @@
     train DRIVES LIDAR --trunk lidar         one trunk alone; three times quicker a frame
     train DRIVES OUT --trunks LIDAR/weights.safetensors IMAGE/weights.safetensors
                                              the whole network, from trained trunks
-    train DRIVES OUT --init FILE --aqr gate --gate-alone --faults 0.7
+    train DRIVES OUT --init FILE --aqr gate --gate-alone 80 --faults 0.7
                                              a gate that learns to see, on a network that stays
     train DRIVES OUT --init FILE --aqr gate --freeze-baseline --faults 0.5
                                              a gate for a trained network, on half spoiled frames
@@ -52,9 +52,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                              "place, with the same settings, that also learns its weights")
     parser.add_argument("--freeze-baseline", action="store_true",
                         help="train adaptive query routing alone; all else stays as it is")
-    parser.add_argument("--gate-alone", action="store_true",
+    parser.add_argument("--gate-alone", type=int, metavar="BATCHES",
                         help="train what the gate thinks of sensors and tokens, without the "
-                             "decoder; all else stays as it is")
+                             "decoder, on so many batches that are kept in memory; all else stays "
+                             "as it is")
     parser.add_argument("--faults", type=float, default=0.0, metavar="SHARE",
                         help="share of the frames that are spoiled by a fault (default: 0)")
     parser.add_argument("--hold-out", nargs="+", metavar="FAULT",
@@ -97,6 +98,7 @@ def run(args: argparse.Namespace) -> int:
     from aqr_perception.training.baseline import with_mode
     from aqr_perception.training.distillation import Teacher, student_of
     from aqr_perception.training.engine import Trainer, TrainingSettings
+    from aqr_perception.training.gate_alone import GateTrainer
     from aqr_perception.training.schedule import OneCycle
     from aqr_perception.types import Mounting
 
@@ -110,7 +112,7 @@ def run(args: argparse.Namespace) -> int:
         steps=args.steps, batch_size=args.batch_size, seed=args.seed,
         schedule=OneCycle(base=args.learning_rate, peak_ratio=args.peak, rising=args.rising),
         workers=args.workers, half=args.half, faults=_faults(args), trunk=args.trunk,
-        freeze_baseline=args.freeze_baseline, gate_alone=args.gate_alone,
+        freeze_baseline=args.freeze_baseline,
         denoising_groups=args.denoising_groups, share_statistics=not args.own_statistics)
     detector = _network(args)
     teacher = None
@@ -122,9 +124,15 @@ def run(args: argparse.Namespace) -> int:
         detector = student_of(detector, teacher)
     elif args.aqr is not None:
         detector = with_mode(detector, args.aqr)
-    trainer = Trainer(detector, DriveFolder(args.drives), Mounting(), settings, args.out,
-                      device, args.trained_with or shlex.join(["aqr_perception", *sys.argv[1:]]),
-                      teacher)
+    command = args.trained_with or shlex.join(["aqr_perception", *sys.argv[1:]])
+    drives = DriveFolder(args.drives)
+    trainer: Trainer
+    if args.gate_alone is not None:
+        trainer = GateTrainer(detector, drives, Mounting(), settings, args.out, device,
+                              args.gate_alone, command)
+    else:
+        trainer = Trainer(detector, drives, Mounting(), settings, args.out, device, command,
+                          teacher)
     if trainer.step:
         print(f"going on at step {trainer.step}")
     weights = trainer.run()

@@ -22,6 +22,7 @@ class EyePart:
 
     Attributes:
         share: Its steps as a multiple of the run's; 0: it does not.
+        pool: Batches that it looks at again and again.
         batch_size: Frames a step.
         learning_rate: At the start.
         peak: Highest learning rate as a multiple of that.
@@ -30,6 +31,7 @@ class EyePart:
     """
 
     share: float = 0.0
+    pool: int = 80
     batch_size: int = 8
     learning_rate: float = 5e-4
     peak: float = 5.0
@@ -37,7 +39,7 @@ class EyePart:
     fault_share: float = 0.7
 
     def __post_init__(self) -> None:
-        _at_least_one(self, "training.eye", ("batch_size",))
+        _at_least_one(self, "training.eye", ("pool", "batch_size"))
         if not self.share >= 0 or not self.learning_rate > 0:
             raise ValueError(f"training.eye.share is {self.share}, learning_rate "
                              f"{self.learning_rate}; expected 0 or more, and above 0")

@@ -35,7 +35,8 @@ from aqr_perception.recordings.json_file import read_json
 from aqr_perception.runtime.fault_runs import Setting
 from aqr_perception.runtime.pipeline import resolve_device
 from aqr_perception.training.distillation import Teacher
-from aqr_perception.training.engine import WEIGHTS_FILE, Trainer
+from aqr_perception.training.engine import WEIGHTS_FILE
+from aqr_perception.training.gate_alone import GateTrainer
 from aqr_perception.training.log import LOG_FILE
 from aqr_perception.types import Mounting
 
@@ -210,9 +211,9 @@ def _seeing(job: Job, network: Detector, steps: int) -> Detector:
     """The network once its gate has learned to see."""
     folder = job.folder / EYE_FOLDER
     if not (folder / WEIGHTS_FILE).exists():
-        Trainer(network, Drives.open(job.drives).train, Mounting(),
-                eye_settings(job.config, job.seed, steps), folder, resolve_device(job.device)
-                ).run()
+        GateTrainer(network, Drives.open(job.drives).train, Mounting(),
+                    eye_settings(job.config, job.seed, steps), folder, resolve_device(job.device),
+                    job.config.training.eye.pool).run()
     return checkpoint.load(folder / WEIGHTS_FILE)
 
 

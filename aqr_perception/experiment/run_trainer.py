@@ -49,7 +49,7 @@ class RunTrainer(Trainer):
         self._monitor = _Monitor(folder / MONITOR_FILE)
         self.detector.register_forward_hook(self._monitor.see)
 
-    def _train_step(self, item: TrainingBatch) -> tuple[Losses, Tensor]:
+    def _train_step(self, item: Any) -> tuple[Losses, Tensor]:
         result = super()._train_step(item)
         if self.step % self.settings.log_every == 0:
             self._monitor.write(self.step)

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from aqr_perception.geometry import rigid
 from aqr_perception.geometry.camera import PinholeCamera
 from aqr_perception.model.config import DetectorConfig, ImageConfig
 from aqr_perception.types import Batch, CameraImage, Controls, Mounting, SensorFrame
@@ -186,7 +187,7 @@ def _points(frame: SensorFrame, config: DetectorConfig, mounting: Mounting) -> N
     xyz = points[:, :3]
     if not np.array_equal(matrix, np.eye(4)):
         with np.errstate(invalid="ignore"):  # points that are not finite drop out below
-            xyz = xyz @ matrix[:3, :3].T + matrix[:3, 3]
+            xyz = rigid.rows_times(xyz, matrix[:3, :3].T) + matrix[:3, 3]
     low, high = np.array(config.detection_range, np.float32).reshape(2, 3)
     kept = ((xyz >= low) & (xyz < high)).all(axis=1)  # False for NaN
     out = np.empty((int(kept.sum()), 5), np.float32)

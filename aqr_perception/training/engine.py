@@ -38,8 +38,7 @@ from aqr_perception.training.distributed import (
     share_statistics,
 )
 from aqr_perception.training.fault_sampler import FaultSampling
-from aqr_perception.training.gate_alone import GateTask
-from aqr_perception.training.gate_labels import gate_labels, labels_of
+from aqr_perception.training.gate_labels import gate_labels
 from aqr_perception.training.heat_loss import heat_loss
 from aqr_perception.training.log import TrainingLog
 from aqr_perception.training.memory import return_freed_memory
@@ -72,8 +71,6 @@ class TrainingSettings:
         faults: Which frames are spoiled.
         freeze_baseline: Train the parameters of adaptive query routing alone; without denoising,
             since nothing of it would be learned.
-        gate_alone: Train what the gate thinks of sensors and tokens alone, without the decoder; all
-            else stays as it is.
         trunk: Train the trunk of ``lidar`` or ``image`` alone, by its tokens' side task; empty:
             the whole network.
         log_every: Steps between lines of the log.
@@ -97,7 +94,6 @@ class TrainingSettings:
     augmentation: Augmentation = field(default_factory=Augmentation)
     faults: FaultSampling = field(default_factory=FaultSampling)
     freeze_baseline: bool = False
-    gate_alone: bool = False
     trunk: str = ""
     log_every: int = 20
     save_every: int = 200
@@ -105,11 +101,6 @@ class TrainingSettings:
     denoising_groups: int = 10
     half: bool = False
     share_statistics: bool = True
-
-    @property
-    def frozen(self) -> bool:
-        """Whether all but adaptive query routing stays as it is."""
-        return self.freeze_baseline or self.gate_alone
 
 
 class Trainer:
@@ -148,12 +139,11 @@ class Trainer:
                                  "learn from a teacher; expected none")
             teacher.check(detector.config)
             teacher.detector.to(device)
-        if settings.frozen:
+        if settings.freeze_baseline:
             freeze_baseline(self.detector)
-        whole: nn.Module = GateTask(self.detector) if settings.gate_alone else self.detector
+        whole = self._task()
         augmentation = settings.augmentation
         if settings.trunk:
-            whole = TrunkTask(self.detector, settings.trunk)
             source = OneSensor(source, settings.trunk)
             augmentation = unmasked(augmentation)
         self.average = copy.deepcopy(self.detector).eval() if settings.average else None
@@ -207,7 +197,12 @@ class Trainer:
                         {"training": json.dumps(self._identity()), "command": self.command})
         return weights
 
-    def _batches(self) -> Iterator[TrainingBatch]:
+    def _task(self) -> nn.Module:
+        """What is called with a batch; other processes share its gradients."""
+        trunk = self.settings.trunk
+        return TrunkTask(self.detector, trunk) if trunk else self.detector
+
+    def _batches(self) -> Iterator[Any]:
         workers = self.settings.workers
         loader = DataLoader(
             self.dataset, batch_size=None, sampler=_Steps(self.step, self.settings.steps),
@@ -215,21 +210,14 @@ class Trainer:
             pin_memory=self.device.type == "cuda")
         return iter(loader)
 
-    def _train_step(self, item: TrainingBatch) -> tuple[Losses, Tensor]:
+    def _train_step(self, item: Any) -> tuple[Losses, Tensor]:
         """One update; returns the losses and the gradient's norm before clipping."""
         settings = self.settings
         self.detector.train()
-        if settings.frozen:
+        if settings.freeze_baseline:
             hold_statistics(self.detector)
         set_rate(self.optimizer, *settings.schedule.at(self.step, settings.steps))
-        batch = to_device(item.batch, self.device)
-        targets = [frame.to(self.device) for frame in item.targets]
-        if settings.trunk:
-            losses = self._trunk_losses(batch, targets)
-        elif settings.gate_alone:
-            losses = self._gate_losses(item, batch)
-        else:
-            losses = self._losses(item, batch, targets)
+        losses = self._step_losses(item)
         if not torch.isfinite(losses.total):
             raise ValueError(f"the loss of step {self.step} is not finite: "
                              f"{losses.scalars()}; the batch is in {self._save_batch(item)}")
@@ -242,6 +230,14 @@ class Trainer:
         self._update_average()
         return Losses(*(mean_over_processes(getattr(losses, term.name))
                         for term in fields(losses))), norm
+
+    def _step_losses(self, item: Any) -> Losses:
+        """Of one step's batch."""
+        batch = to_device(item.batch, self.device)
+        targets = [frame.to(self.device) for frame in item.targets]
+        if self.settings.trunk:
+            return self._trunk_losses(batch, targets)
+        return self._losses(item, batch, targets)
 
     def _losses(self, item: TrainingBatch, batch: Batch, targets: list[Targets]) -> Losses:
         """Of the whole network.
@@ -274,14 +270,6 @@ class Trainer:
         with self._precision():
             heat = self.forward(batch)
         return only(heat=heat_loss(heat, targets, batch, self.detector.config.detection_range))
-
-    def _gate_losses(self, item: TrainingBatch, batch: Batch) -> Losses:
-        """Of what the gate thinks of sensors and tokens."""
-        with self._precision():
-            logits, contrast = self.forward(batch, self._history(item))
-        assert item.faults is not None
-        labels = labels_of(logits, item.faults, item.batch, self.detector.config)
-        return self.criterion.of_gate(logits, contrast, labels)
 
     def _precision(self) -> torch.autocast:
         return torch.autocast(
@@ -332,7 +320,7 @@ class Trainer:
         save_state(self.folder / STATE_FILE, self.detector, self.average, self.optimizer,
                    self.step, self._identity())
 
-    def _save_batch(self, item: TrainingBatch) -> Path:
+    def _save_batch(self, item: Any) -> Path:
         path = self.folder / f"bad_batch_{self.step}.safetensors"
         tensors = {key: value for key, value in vars(item.batch).items()
                    if isinstance(value, Tensor)}

@@ -1,54 +1,161 @@
 """The gate's eye alone: what it thinks of sensors and tokens, taught without the decoder.
 
-Whom to trust is known in training (`gate_labels`), and what the gate looks at comes from the
-trunks. So a gate can learn to see, on a network that stays as it is, at the cost of the trunks and
-the gate; it learns to act together with the decoder afterwards.
+Whom to trust is known in training (`gate_labels`), and what the gate looks at comes from trunks
+that stay as they are. So a pool of frames runs through them once, and the gate looks at what came
+out as often as it needs: a step costs a tenth of one of the whole network. It learns to act
+together with the decoder afterwards.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from aqr_perception.model.aqr.gate import GateRouter
 from aqr_perception.model.aqr.history import look_at
-from aqr_perception.model.aqr.output import Contrast, GateLogits
-from aqr_perception.model.aqr.temporal import TemporalMemory
+from aqr_perception.model.aqr.output import Contrast, GateLabels, GateLogits
+from aqr_perception.model.aqr.places import full_precision
+from aqr_perception.model.aqr.routing import Router, Scene
+from aqr_perception.model.aqr.statistics import plain_facts
 from aqr_perception.model.detector import Detector
-from aqr_perception.types import Batch
+from aqr_perception.model.inputs import to_device
+from aqr_perception.training.criterion import Losses
+from aqr_perception.training.dataset import FrameSource
+from aqr_perception.training.engine import Trainer, TrainingSettings
+from aqr_perception.training.gate_labels import labels_of
+from aqr_perception.types import Batch, Mounting
 
 
 class GateTask(nn.Module):
-    """Trunks that stay as they are, and the gate that looks at their tokens.
+    """The gate by itself.
 
     Args:
-        detector: With a gate; its other parameters no longer ask for a gradient.
+        router: Of a detector.
 
     Raises:
-        ValueError: It has none that learns from what it sees.
+        ValueError: It is no gate that learns from what it sees.
     """
 
-    def __init__(self, detector: Detector) -> None:
+    def __init__(self, router: Router) -> None:
         super().__init__()
-        router = detector.decoder.router
         if not isinstance(router, GateRouter) or not router.config.learned:
-            raise ValueError(f"a gate alone is to be trained, and aqr.mode is "
-                             f"'{detector.config.aqr.mode}'; expected a gate that looks at frames")
-        self.detector = detector
+            raise ValueError("a gate alone is to be trained, and the network has none that looks "
+                             "at frames; expected aqr.mode gate with learned: true")
+        self.router = router
 
-    def forward(self, batch: Batch, history: TemporalMemory | None
+    def forward(self, scene: Scene, before: Scene | None, there: Tensor | None
                 ) -> tuple[GateLogits, Contrast | None]:
-        """Judge the sensors and tokens of a batch.
+        """Judge sensors and tokens.
 
         Args:
-            batch: B frames.
-            history: Of the frames before.
+            scene: B frames.
+            before: The frames before, where the gate compares frames.
+            there: (B,) bool, False where there is none.
 
         Returns:
             Logits without those of queries, and the contrast for the agreement loss.
         """
-        router = self.detector.decoder.router
-        assert isinstance(router, GateRouter)
-        with torch.no_grad():
-            scene = look_at(self.detector, batch, history)
-        return router.judge(scene)
+        with full_precision(scene.memory.tokens):
+            if before is not None and there is not None:
+                with torch.no_grad():
+                    kept = self.router.remember(before)
+                index = torch.arange(len(there), device=there.device)
+                scene = replace(scene, history=kept.take(index, there))
+            return self.router.judge(scene)
+
+
+@dataclass(frozen=True)
+class Looked:
+    """A batch after the trunks.
+
+    Attributes:
+        number: Of the batch.
+        scene: What came out.
+        before: Of the frames before, or None.
+        there: (B,) bool which of those there are, or None.
+        labels: Whom to trust.
+    """
+
+    number: int
+    scene: Scene
+    before: Scene | None
+    there: Tensor | None
+    labels: GateLabels
+
+
+class GateTrainer(Trainer):
+    """`Trainer` of the gate's eye alone; what a run of it is, does not depend on interruptions.
+
+    Args:
+        detector: With a gate. All else stays as it is.
+        source: Frames with truth.
+        mounting: The rig's.
+        settings: How; all else is frozen whatever they say.
+        folder: Of the run.
+        device: Where.
+        pool: Number of batches that are looked at again and again; each takes 3.5 MiB a frame.
+        command: What the weights say they were trained with.
+
+    Raises:
+        ValueError: See `Trainer`; or there is no gate to train.
+    """
+
+    def __init__(self, detector: Detector, source: FrameSource, mounting: Mounting,
+                 settings: TrainingSettings, folder: Path, device: torch.device, pool: int,
+                 command: str = "") -> None:
+        if pool < 1:
+            raise ValueError(f"the pool holds {pool} batches; expected 1 or more")
+        self.pool = pool
+        self._looked: dict[int, Looked] = {}
+        super().__init__(detector, source, mounting, replace(settings, freeze_baseline=True),
+                         folder, device, command)
+
+    def _task(self) -> nn.Module:
+        return GateTask(self.detector.decoder.router)
+
+    def _batches(self) -> Iterator[Looked]:
+        for step in range(self.step, self.settings.steps):
+            epoch, place = divmod(step, self.pool)
+            order = np.random.default_rng([self.settings.seed, 2, epoch]).permutation(self.pool)
+            number = int(order[place])
+            if number not in self._looked:
+                self._looked[number] = self._look(number)
+            yield self._looked[number]
+
+    def _step_losses(self, item: Looked) -> Losses:
+        logits, contrast = self.forward(item.scene, item.before, item.there)
+        return self.criterion.of_gate(logits, contrast, item.labels)
+
+    @torch.no_grad()
+    def _look(self, number: int) -> Looked:
+        """Run a batch through the trunks, and find out whom to trust in it."""
+        item = self.dataset[number]
+        self.detector.eval()
+        scene, before, there = self._seen(item.batch), None, None
+        if item.before is not None:
+            before, there = self._seen(item.before.batch), item.before.there.to(self.device)
+        assert item.faults is not None
+        logits, _ = GateTask(self.detector.decoder.router)(scene, before, there)
+        labels = labels_of(logits, item.faults, item.batch, self.detector.config)
+        return Looked(number, scene, before, there, labels)
+
+    def _seen(self, batch: Batch) -> Scene:
+        """What the trunks make of a batch, without all that the gate never reads."""
+        scene = look_at(self.detector, to_device(batch, self.device))
+        memory = replace(scene.memory, tokens=scene.memory.tokens.half(),
+                         positions=scene.memory.positions[:, :0])
+        bare = replace(scene.batch, images=scene.batch.images[..., :0],
+                       points=scene.batch.points[:0], point_frame=scene.batch.point_frame[:0])
+        return replace(scene, memory=memory, batch=bare, facts=plain_facts(scene))
+
+    def _save_batch(self, item: Any) -> Path:
+        return super()._save_batch(self.dataset[item.number])
+
+    def _identity(self) -> dict[str, Any]:
+        return {**super()._identity(), "gate_alone": self.pool}

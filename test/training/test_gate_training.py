@@ -21,8 +21,8 @@ from aqr_perception.training.baseline import freeze_baseline, with_aqr, with_mod
 from aqr_perception.training.dataset import StepDataset, compares_frames
 from aqr_perception.training.engine import Trainer, TrainingSettings
 from aqr_perception.training.fault_sampler import FaultSampling
-from aqr_perception.training.gate_alone import GateTask
-from aqr_perception.training.gate_labels import gate_labels, labels_of
+from aqr_perception.training.gate_alone import GateTask, GateTrainer
+from aqr_perception.training.gate_labels import gate_labels
 from aqr_perception.training.schedule import OneCycle
 from aqr_perception.types import Batch, Mounting
 
@@ -44,6 +44,14 @@ def trainer(folder, detector: Detector | None = None, **changes) -> Trainer:
         "steps": 6, "batch_size": 4, "workers": 0, "log_every": 1, "save_every": 3,
         "augmentation": GENTLE, "schedule": OneCycle(base=5e-4), "faults": FAULTS, **changes})
     return Trainer(detector or network(), MadeUpDrives(4), Mounting(), settings, folder, CPU)
+
+
+def eye(folder, pool: int, detector: Detector | None = None, **changes) -> GateTrainer:
+    settings = TrainingSettings(**{
+        "steps": 6, "batch_size": 4, "log_every": 1, "save_every": 3, "augmentation": GENTLE,
+        "schedule": OneCycle(base=5e-4), "faults": FAULTS, **changes})
+    return GateTrainer(detector or network(), MadeUpDrives(4), Mounting(), settings, folder, CPU,
+                       pool)
 
 
 def read_log(folder):
@@ -85,50 +93,84 @@ def test_it_starts_as_the_network_without_it():
     assert not torch.equal(output.logits, expected.logits)
 
 
-@pytest.mark.parametrize("alone", [{"freeze_baseline": True}, {"gate_alone": True}])
-def test_a_short_training_tells_faulty_sensors_from_sound_ones(tmp_path, alone):
-    run = trainer(tmp_path, steps=80, batch_size=8, save_every=80, log_every=80,
-                  augmentation=WHOLE, faults=OBVIOUS, average=0.0,
-                  schedule=OneCycle(base=2e-3, peak_ratio=4), **alone)
-    run.run()
-    detector = run.detector.eval()
+def judged(detector, frames: int = 5):
+    """Logits of sound and of faulty sensors that training did not see."""
     sound, faulty = [], []
-    for item in steps_of(detector, OBVIOUS, 500, 5):
+    for item in steps_of(detector, OBVIOUS, 500, frames):
         with torch.no_grad():
             logits = detector(item.batch, history=history_of(detector, item)).aqr.logits.frame
         leave_out = torch.from_numpy(np.stack([labels.leave_out for labels in item.faults.labels]))
         sound.append(logits[~leave_out])
         faulty.append(logits[leave_out])
-    above = torch.cat(sound)[:, None] > torch.cat(faulty)
+    return torch.cat(sound), torch.cat(faulty)
+
+
+BRIEF = {"batch_size": 8, "save_every": 80, "log_every": 80, "augmentation": WHOLE,
+         "faults": OBVIOUS, "average": 0.0, "schedule": OneCycle(base=2e-3, peak_ratio=4)}
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_a_short_training_tells_faulty_sensors_from_sound_ones(tmp_path, alone):
+    run = eye(tmp_path, 40, steps=120, **BRIEF) if alone else trainer(
+        tmp_path, steps=80, freeze_baseline=True, **BRIEF)
+    run.run()
+    sound, faulty = judged(run.detector.eval())
+    above = sound[:, None] > faulty
     assert above.shape[1] >= 10
     assert above.float().mean() > 0.95  # the area under the ROC
-    assert torch.cat(sound).median() > 3
-    assert torch.cat(faulty).median() < -3
+    assert sound.median() > 3
+    assert faulty.median() < -3
 
 
 @torch.no_grad()
-def test_a_gate_alone_thinks_what_it_thinks_in_the_network():
-    detector = network().train()
-    item = steps_of(detector, FAULTS, 0, 1)[0]
-    history = history_of(detector, item)
-    logits, contrast = GateTask(detector)(item.batch, history)
-    whole = detector(item.batch, history=history).aqr
+def test_a_gate_alone_thinks_what_it_thinks_in_the_network(tmp_path):
+    run = eye(tmp_path, 3)
+    looked = run._look(1)
+    item = run.dataset[1]
+    detector = run.detector.eval()
+    whole = detector(item.batch, history=history_of(detector, item))
+    logits, _ = GateTask(detector.decoder.router)(looked.scene, looked.before, looked.there)
     assert logits.query is None
-    for name in ("frame", "token"):
-        torch.testing.assert_close(getattr(logits, name), getattr(whole.logits, name))
-    torch.testing.assert_close(contrast.similarity, whole.contrast.similarity)
-    labels = labels_of(logits, item.faults, item.batch, detector.config)
-    expected = gate_labels(detector(item.batch, history=history), item.faults, item.batch,
-                           detector.config)
+    for name in ("frame", "token"):  # what is kept of the tokens is in half precision
+        torch.testing.assert_close(getattr(logits, name), getattr(whole.aqr.logits, name),
+                                   rtol=0, atol=1e-3)
+    expected = gate_labels(whole, item.faults, item.batch, detector.config)
     for name in ("frame", "token", "sound"):
-        torch.testing.assert_close(getattr(labels, name), getattr(expected, name), equal_nan=True)
+        torch.testing.assert_close(getattr(looked.labels, name), getattr(expected, name),
+                                   equal_nan=True)
 
 
-@pytest.mark.parametrize("aqr", [AqrConfig(mode="off"),
+def test_a_gate_alone_leaves_the_rest_and_goes_on_where_it_stopped(tmp_path):
+    detector = network()
+    before = {name: value.clone() for name, value in detector.state_dict().items()}
+    whole = load_file(eye(tmp_path / "whole", 2, detector).run())
+    for name, value in before.items():
+        if ".router." not in name:
+            assert torch.equal(whole[name], value), name
+    first = eye(tmp_path / "parts", 2)
+    original = first._train_step
+
+    def interrupted(item):
+        if first.step == 4:
+            raise KeyboardInterrupt
+        return original(item)
+
+    first._train_step = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        first.run()
+    parts = load_file(eye(tmp_path / "parts", 2).run())
+    assert all(torch.equal(value, parts[name]) for name, value in whole.items())
+    with pytest.raises(ValueError, match="gate_alone"):
+        eye(tmp_path / "parts", 3)
+
+
+@pytest.mark.parametrize("aqr", [AqrConfig(mode="attention_bias"),
                                  AqrConfig(mode="gate", gate=GateConfig(learned=False))])
-def test_what_has_no_eye_is_not_trained_alone(aqr):
+def test_what_has_no_eye_is_not_trained_alone(tmp_path, aqr):
     with pytest.raises(ValueError, match="a gate alone"):
-        GateTask(with_aqr(network("off"), aqr))
+        eye(tmp_path, 1, with_aqr(network("off"), aqr))
+    with pytest.raises(ValueError, match="0 batches"):
+        eye(tmp_path, 0)
 
 
 def test_a_frozen_baseline_stays_what_it_was(tmp_path):

@@ -47,8 +47,8 @@ class GateConfig:
     """
 
     learned: bool = True
-    channels: int = 16
-    descriptor: int = 32
+    channels: int = 32
+    descriptor: int = 64
     hidden: int = 32
     depth_bins: int = 24
     row_bins: int = 4

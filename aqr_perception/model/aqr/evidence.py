@@ -20,12 +20,11 @@ from aqr_perception.model.aqr.agreement import (
 )
 from aqr_perception.model.aqr.config import GateConfig
 from aqr_perception.model.aqr.places import bev_coordinates, metres, project, sample
-from aqr_perception.model.aqr.routing import Scene
+from aqr_perception.model.aqr.routing import PlainFacts, Scene
 from aqr_perception.model.aqr.statistics import (
     PIXEL_FACTS,
     map_statistics,
-    occupancy,
-    pixel_statistics,
+    plain_facts,
     windowed,
 )
 from aqr_perception.model.aqr.temporal import TemporalEvidence, TemporalMemory, compare
@@ -69,7 +68,8 @@ def node_width(config: GateConfig) -> int:
 def gather(scene: Scene, before: TemporalMemory | None, descriptors: Descriptors,
            config: GateConfig) -> Evidence:
     """Collect the evidence that all queries share."""
-    counted = occupancy(scene)
+    facts = plain_facts(scene)
+    counted = facts.occupancy
     maps = descriptors(scene, counted)
     along = descriptors.lidar_columns(maps.bev, maps.rays, scene.detection_range)
     both = maps.present[:, :1] & maps.present[:, 1:]
@@ -80,7 +80,7 @@ def gather(scene: Scene, before: TemporalMemory | None, descriptors: Descriptors
     columns = torch.cat([same, time.columns], dim=-1).transpose(2, 3)
     cells = torch.cat([maps.bev, time.bev, windowed(counted)], dim=1)
     return Evidence(maps, along, columns, _edges_now(scene, maps, same, both, switch), shifts,
-                    time, _nodes(scene, maps, time, config), cells)
+                    time, _nodes(scene, facts, maps, time, config), cells)
 
 
 def _edges_now(scene: Scene, maps: SensorMaps, same: Tensor, both: Tensor, switch: float) -> Edge:
@@ -101,13 +101,14 @@ def _edges_now(scene: Scene, maps: SensorMaps, same: Tensor, both: Tensor, switc
     return Edge(agreed * switch, overlap * switch)
 
 
-def _nodes(scene: Scene, maps: SensorMaps, time: TemporalEvidence, config: GateConfig) -> Tensor:
+def _nodes(scene: Scene, seen: PlainFacts, maps: SensorMaps, time: TemporalEvidence,
+           config: GateConfig) -> Tensor:
     """(B, S, node_width) facts of each sensor alone."""
     occupied = (maps.occupancy > 0).to(maps.bev.dtype)
     facts = torch.stack([maps.occupancy.mean((1, 2, 3)), occupied.mean((1, 2, 3)),
                          maps.occupancy.amax((1, 2, 3))], dim=-1)
     lidar = torch.cat([map_statistics(maps.bev, occupied), facts], dim=-1)
-    pixels = pixel_statistics(scene.batch.images).to(lidar.dtype)
+    pixels = seen.pixels.to(lidar.dtype)
     cameras = torch.cat([map_statistics(maps.images), pixels], dim=-1)
     looks = torch.cat([lidar[:, None], cameras], dim=1)
     own = torch.diagonal(time.moved.features, dim1=1, dim2=2).transpose(1, 2)

@@ -35,7 +35,7 @@ from aqr_perception.model.aqr.output import (
 )
 from aqr_perception.model.aqr.places import full_precision
 from aqr_perception.model.aqr.routing import Router, Routing, Scene
-from aqr_perception.model.aqr.statistics import occupancy
+from aqr_perception.model.aqr.statistics import plain_facts
 from aqr_perception.model.aqr.temporal import TemporalMemory, remember
 from aqr_perception.model.attention import EXCLUDED
 from aqr_perception.model.memory import Memory
@@ -132,7 +132,7 @@ class GateRouter(Router):
 
     def remember(self, scene: Scene) -> TemporalMemory:
         """Keep frames for the next ones without routing anything; see `history.look_back`."""
-        return remember(self.descriptors(scene, occupancy(scene)), scene)
+        return remember(self.descriptors(scene, plain_facts(scene).occupancy), scene)
 
     def judge(self, scene: Scene) -> tuple[GateLogits, Contrast | None]:
         """Think about sensors and tokens without routing anything."""

@@ -39,6 +39,19 @@ class Routing:
 
 
 @dataclass(frozen=True)
+class PlainFacts:
+    """What is counted in points and pixels; after that the gate needs neither.
+
+    Attributes:
+        occupancy: (B, 1, H, W), see `statistics.occupancy`.
+        pixels: (B, V, 3), see `statistics.pixel_statistics`.
+    """
+
+    occupancy: Tensor
+    pixels: Tensor
+
+
+@dataclass(frozen=True)
 class Scene:
     """All that AQR may look at, once a forward pass.
 
@@ -54,6 +67,7 @@ class Scene:
         predict: ``predict(layer, target)`` evaluates the head of that decoder layer: logits
             (B, Q, K) and boxes (B, Q, 10).
         history: What `Router.finish` returned for the previous frame, or None.
+        facts: What is counted in points and pixels, where that was done before.
     """
 
     memory: Memory
@@ -65,6 +79,7 @@ class Scene:
     detection_range: tuple[float, ...]
     predict: Callable[[int, Tensor], tuple[Tensor, Tensor]]
     history: Any = None
+    facts: PlainFacts | None = None
 
 
 class Router(nn.Module):

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from aqr_perception.model.aqr.places import widened
-from aqr_perception.model.aqr.routing import Scene
+from aqr_perception.model.aqr.routing import PlainFacts, Scene
 
 NARROW, WIDE = 5, 15
 """Sides of the windows [cells] in which the LiDAR's points are counted."""
@@ -17,6 +17,11 @@ PIXEL_FACTS = 3
 
 PIXEL_STRIDE = 2
 """Rows between the ones that are looked at: the facts need no more."""
+
+
+def plain_facts(scene: Scene) -> PlainFacts:
+    """Those that the scene has, or count them."""
+    return scene.facts or PlainFacts(occupancy(scene), pixel_statistics(scene.batch.images))
 
 
 def occupancy(scene: Scene) -> Tensor:
