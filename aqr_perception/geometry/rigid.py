@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Matrix = NDArray[np.float64]
+BLOCK = 8192
+"""Rows of one product in `rows_times`."""
 
 
 def from_rotation_translation(rotation: ArrayLike, translation: ArrayLike) -> Matrix:
@@ -101,6 +103,25 @@ def transform_points(dst_from_src: Matrix, points: NDArray[np.floating]) -> NDAr
     """
     matrix = dst_from_src.astype(points.dtype, copy=False)
     return points @ matrix[:3, :3].T + matrix[:3, 3]
+
+
+def rows_times(rows: NDArray[np.floating], matrix: NDArray[np.floating],
+               out: NDArray[np.floating] | None = None) -> NDArray[np.floating]:
+    """Product of many short rows and a small matrix, as ``rows @ matrix``, in one thread.
+
+    For a whole cloud at once, OpenBLAS starts as many threads as there are cores; they go on
+    spinning after it, and take the cores from the network that waits for the cloud.
+
+    Args:
+        rows: (N, C).
+        matrix: (C, K), of the same dtype.
+        out: (N, K) to write to; None makes one.
+    """
+    if out is None:
+        out = np.empty((len(rows), matrix.shape[1]), rows.dtype)
+    for begin in range(0, len(rows), BLOCK):
+        np.matmul(rows[begin:begin + BLOCK], matrix, out=out[begin:begin + BLOCK])
+    return out
 
 
 def rotate_vectors(dst_from_src: Matrix, vectors: NDArray[np.floating]) -> NDArray[np.floating]:

@@ -51,7 +51,7 @@ def join_sweeps(newest: NDArray[np.float32],
         moved = joined[begin:begin + len(points)]
         turn = np.eye(5, dtype=np.float32)  # all five columns in one product: intensity, dt stay
         turn[:3, :3] = newest_from_older[:3, :3].T
-        np.matmul(points, turn, out=moved)
+        rigid.rows_times(points, turn, moved)
         moved += np.array([*newest_from_older[:3, 3], 0.0, age], np.float32)
         begin += len(points)
     return joined

@@ -189,11 +189,13 @@ def _points(frame: SensorFrame, config: DetectorConfig, mounting: Mounting) -> N
         with np.errstate(invalid="ignore"):  # points that are not finite drop out below
             xyz = rigid.rows_times(xyz, matrix[:3, :3].T) + matrix[:3, 3]
     low, high = np.array(config.detection_range, np.float32).reshape(2, 3)
-    kept = ((xyz >= low) & (xyz < high)).all(axis=1)  # False for NaN
-    out = np.empty((int(kept.sum()), 5), np.float32)
-    out[:, :3] = xyz[kept]
-    out[:, 3] = points[kept, 3] * config.lidar.intensity_scale
-    out[:, 4] = points[kept, 4]
+    within = np.ones(len(points), bool)
+    for column, least, most in zip(xyz.T, low, high):
+        within &= (column >= least) & (column < most)  # False for NaN
+    kept = np.flatnonzero(within)
+    out = points.take(kept, axis=0)
+    out[:, :3] = xyz.take(kept, axis=0)
+    out[:, 3] *= config.lidar.intensity_scale
     return out
 
 

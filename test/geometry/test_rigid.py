@@ -112,3 +112,18 @@ def test_what_is_no_rigid_transform_is_named(matrix, words):
 def test_a_quaternion_without_direction_is_refused():
     with pytest.raises(ValueError, match="direction"):
         rigid.from_translation_quaternion([0, 0, 0], [0, 0, 0, 0])
+
+
+@pytest.mark.parametrize("rows", [0, 1, rigid.BLOCK - 1, rigid.BLOCK, 2 * rigid.BLOCK + 7])
+def test_the_product_of_many_rows_is_that_of_each(rows):
+    rng = np.random.default_rng(rows)
+    points = rng.normal(size=(rows, 5)).astype(np.float32)
+    matrix = rng.normal(size=(3, 4)).astype(np.float32)
+    expected = np.einsum("nc,ck->nk", points[:, :3].astype(np.float64), matrix)
+    found = rigid.rows_times(points[:, :3], matrix)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    wide = np.zeros((rows, 6), np.float32)
+    rigid.rows_times(points[:, :3], matrix, wide[:, 1:5])
+    assert np.array_equal(wide[:, 1:5], found)
+    assert not wide[:, [0, 5]].any()
