@@ -86,8 +86,9 @@ def test_absent_sensors_have_empty_maps():
 
 
 def test_rays_read_the_birds_eye_view_where_they_pass():
-    descriptors = Descriptors(16, GateConfig(depth_bins=2))
-    bev = torch.zeros(1, 16, 16, 16)
+    config = GateConfig(depth_bins=2)
+    descriptors = Descriptors(16, config)
+    bev = torch.zeros(1, config.channels, 16, 16)
     points = torch.zeros(1, 1, 1, 2, 3)
     points[..., 0, 0], points[..., 1, 0] = 10.0, 30.0
     empty = descriptors.lidar_columns(bev, points, RANGE)

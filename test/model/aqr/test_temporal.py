@@ -42,7 +42,7 @@ def test_a_world_that_stands_still_agrees_once_the_motion_is_undone():
     # The first car moves one cell along x, the second along y; what it sees moves against it.
     scene = at(make_scene(), pose(CELL), pose(0.0, CELL))
     descriptors, maps = look(scene)
-    before = with_bev(maps, torch.randn(2, 16, 16, 16))
+    before = with_bev(maps, torch.randn(2, CONFIG.channels, 16, 16))
     now = torch.stack([before.bev[0].roll(-1, 2), before.bev[1].roll(-1, 1)])
     memory = TemporalMemory(before, torch.stack([pose(), pose()]), torch.tensor([True, True]))
     seen = compare(scene, with_bev(maps, now), memory, CONFIG, descriptors)
@@ -57,7 +57,7 @@ def test_a_world_that_stands_still_agrees_once_the_motion_is_undone():
 def test_a_frozen_sensor_agrees_with_itself_unmoved():
     scene = at(make_scene(), pose(CELL), pose(CELL))
     descriptors, maps = look(scene)
-    maps = with_bev(maps, torch.randn(2, 16, 16, 16))
+    maps = with_bev(maps, torch.randn(2, CONFIG.channels, 16, 16))
     memory = TemporalMemory(maps, torch.stack([pose(), pose()]), torch.tensor([True, True]))
     seen = compare(scene, maps, memory, CONFIG, descriptors)
     torch.testing.assert_close(seen.still.values.mean(-1), torch.ones(2, 5), rtol=0, atol=1e-4)
