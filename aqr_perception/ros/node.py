@@ -24,6 +24,7 @@ from aqr_perception.ros.outputs import Outputs
 from aqr_perception.ros.parameters import NodeConfig, NodeParameters
 from aqr_perception.ros.rehearsal import rehearsal_frame
 from aqr_perception.ros.transform_buffer import RestartingBuffer
+from aqr_perception.runtime import garbage
 
 SPIN_S = 0.1
 FAILED = 2
@@ -109,6 +110,7 @@ class DetectorNode(LifecycleNode):
             return TransitionCallbackReturn.FAILURE
         self._tf_listener = TransformListener(self._tf_buffer, self)
         self._outputs = Outputs(self)
+        garbage.set_aside()
         return super().on_configure(state)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -184,6 +186,7 @@ class DetectorNode(LifecycleNode):
         self._tf_buffer.clear()
         if self._pipeline is not None:
             self.parameters.hold_to_none()
+            garbage.take_back()
             self._pipeline = None
 
 

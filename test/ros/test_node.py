@@ -1,3 +1,4 @@
+import gc
 import threading
 import time
 from dataclasses import replace
@@ -214,6 +215,7 @@ def test_the_whole_life_cycle_twice(context):
         assert state_of(node) == "unconfigured"
         assert context.call(node.trigger_configure) == SUCCESS
         assert state_of(node) == "inactive"
+        assert gc.get_freeze_count() > 0
         time.sleep(0.2)
         assert not rig.matched()
         assert context.call(node.trigger_activate) == SUCCESS
@@ -229,6 +231,7 @@ def test_the_whole_life_cycle_twice(context):
         assert context.call(node.trigger_deactivate) == SUCCESS
         assert context.call(node.trigger_cleanup) == SUCCESS
         assert node._pipeline is None
+        assert gc.get_freeze_count() == 0
     assert context.call(node.trigger_shutdown) == SUCCESS
     assert state_of(node) == "finalized"
     assert len(rig.results) == 4
