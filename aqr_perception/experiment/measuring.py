@@ -94,8 +94,8 @@ def _looks(watched: WatchedDetector, drives: DriveFolder, settings: Sequence[Set
            ) -> Iterator[tuple[tuple[int, int], Setting, Look, Annotations]]:
     """Every chosen frame in every setting: its place, the setting, the look, the truth.
 
-    A network that compares frames is shown the frame before the first one of a drive, too, under
-    the same fault; nobody counts what it finds there.
+    A network that compares frames is shown the two before the first chosen one of a drive, too: one
+    before the fault begins, and one under it. Nobody counts what it finds there.
     """
     torch.manual_seed(seed)
     places = chosen_frames(_lengths(drives), frames)
@@ -103,14 +103,19 @@ def _looks(watched: WatchedDetector, drives: DriveFolder, settings: Sequence[Set
                      if setting != CLEAN)
     looks_back = compares_frames(watched.detector.config)
     pipelines = {setting: watched.pipeline() for setting in settings}
+    sound = watched.pipeline()
     before = None
     for place in places:
         drive, frame = drives.drives[place[0]], place[1]
         follows = before == (place[0], frame - 1)
         run_in = [frame - 1] if looks_back and frame and not follows else []
-        for pipeline in pipelines.values():
-            if not follows:
-                pipeline.reset()
+        if not follows:
+            sound.reset()
+            if looks_back and frame > 1:
+                shown, truth = drive.read(frame - 2)
+                watched(sound, *_spoiled(CLEAN, [shown], truth, (place[0], frame - 2)))
+            for pipeline in pipelines.values():
+                pipeline.follow(sound)
         for k in (*run_in, frame):
             past = _past(drive, k) if needs_past else []
             shown, truth = drive.read(k)
@@ -136,4 +141,7 @@ def _past(drive: DriveFile, frame: int) -> list[SensorFrame]:
 
 def _spoiled(setting: Setting, frames: Sequence[SensorFrame], truth: Annotations,
              place: tuple[int, int]) -> Shown:
-    return apply(setting.fault, setting.severity, frames, np.random.default_rng([0, *place]), truth)
+    """A fault stays with the sensors that it hit, unless it hits by chance at every moment."""
+    by_chance = setting != CLEAN and FAULTS[setting.fault].by_chance
+    rng = np.random.default_rng([0, *place] if by_chance else [0, place[0]])
+    return apply(setting.fault, setting.severity, frames, rng, truth)

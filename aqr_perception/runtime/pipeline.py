@@ -96,6 +96,10 @@ class DetectionPipeline:
         self._history: TemporalMemory | None = None
         self._last_stamp_ns: int | None = None
 
+    def follow(self, other: DetectionPipeline) -> None:
+        """Go on as if the frames that another one of the same network saw had been seen here."""
+        self._history, self._last_stamp_ns = other._history, other._last_stamp_ns
+
     def check(self, controls: Controls) -> None:
         """Tell whether the network can be run so; may be called from any thread.
 

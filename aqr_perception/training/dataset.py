@@ -57,10 +57,12 @@ class FramesBefore:
         batch: One entry a frame.
         there: (B,) bool; where it is False there is none, and the frame itself stands in, so that
             every process has frames to look at.
+        trust: (B, S) what the gate may have thought of the sensors in them.
     """
 
     batch: Batch
     there: Tensor
+    trust: Tensor
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,7 @@ class _Sample:
     annotations: Annotations
     faults: FaultLabels
     before: SensorFrame | None
+    trust: NDArray[np.float32]
     rng: np.random.Generator
 
 
@@ -155,7 +158,8 @@ class StepDataset(Dataset[TrainingBatch]):
         if compares_frames(self.config):
             before = FramesBefore(
                 self._batch([sample.before or sample.frame for sample in samples], worlds),
-                torch.tensor([sample.before is not None for sample in samples]))
+                torch.tensor([sample.before is not None for sample in samples]),
+                torch.from_numpy(np.stack([sample.trust for sample in samples])))
         return TrainingBatch(batch, targets, faults, before)
 
     def _sample(self, position: int) -> _Sample:
@@ -175,7 +179,8 @@ class StepDataset(Dataset[TrainingBatch]):
             if before is not None:
                 before = augment_frame(before, self.augmentation, copy.deepcopy(rng), whole)
             frame = augment_frame(frame, self.augmentation, rng, whole)
-        return _Sample(frame, annotations, faults, before, rng)
+        return _Sample(frame, annotations, faults, before, self.sampler.trust_before(how, faults),
+                       rng)
 
     def _batch(self, frames: Sequence[SensorFrame], worlds: NDArray[np.float64]) -> Batch:
         """Preprocess frames and move them, if the world is moved at all."""

@@ -284,7 +284,8 @@ class Trainer:
         if kept is None:
             return None
         there = item.before.there.to(self.device)
-        return kept.take(torch.arange(len(there), device=self.device), there)
+        kept = kept.take(torch.arange(len(there), device=self.device), there)
+        return replace(kept, trust=item.before.trust.to(self.device))
 
     def _denoising(self, targets: list[Targets]) -> DenoisingQueries | None:
         """Noisy copies of the truth; a frame's noise follows from its number alone."""

@@ -32,6 +32,21 @@ from aqr_perception.training.gate_labels import labels_of
 from aqr_perception.types import Batch, Mounting
 
 
+@dataclass(frozen=True)
+class Before:
+    """The frames before those of a batch, after the trunks.
+
+    Attributes:
+        scene: What came out.
+        there: (B,) bool, False where there is none.
+        trust: (B, S) what the gate may have thought of them.
+    """
+
+    scene: Scene
+    there: Tensor
+    trust: Tensor
+
+
 class GateTask(nn.Module):
     """The gate by itself.
 
@@ -49,24 +64,23 @@ class GateTask(nn.Module):
                              "at frames; expected aqr.mode gate with learned: true")
         self.router = router
 
-    def forward(self, scene: Scene, before: Scene | None, there: Tensor | None
-                ) -> tuple[GateLogits, Contrast | None]:
+    def forward(self, scene: Scene, before: Before | None) -> tuple[GateLogits, Contrast | None]:
         """Judge sensors and tokens.
 
         Args:
             scene: B frames.
             before: The frames before, where the gate compares frames.
-            there: (B,) bool, False where there is none.
 
         Returns:
             Logits without those of queries, and the contrast for the agreement loss.
         """
         with full_precision(scene.memory.tokens):
-            if before is not None and there is not None:
+            if before is not None:
                 with torch.no_grad():
-                    kept = self.router.remember(before)
-                index = torch.arange(len(there), device=there.device)
-                scene = replace(scene, history=kept.take(index, there))
+                    kept = self.router.remember(before.scene)
+                index = torch.arange(len(before.there), device=before.there.device)
+                kept = replace(kept.take(index, before.there), trust=before.trust)
+                scene = replace(scene, history=kept)
             return self.router.judge(scene)
 
 
@@ -77,15 +91,13 @@ class Looked:
     Attributes:
         number: Of the batch.
         scene: What came out.
-        before: Of the frames before, or None.
-        there: (B,) bool which of those there are, or None.
+        before: The frames before, or None.
         labels: Whom to trust.
     """
 
     number: int
     scene: Scene
-    before: Scene | None
-    there: Tensor | None
+    before: Before | None
     labels: GateLabels
 
 
@@ -129,7 +141,7 @@ class GateTrainer(Trainer):
             yield self._looked[number]
 
     def _step_losses(self, item: Looked) -> Losses:
-        logits, contrast = self.forward(item.scene, item.before, item.there)
+        logits, contrast = self.forward(item.scene, item.before)
         return self.criterion.of_gate(logits, contrast, item.labels)
 
     @torch.no_grad()
@@ -137,13 +149,14 @@ class GateTrainer(Trainer):
         """Run a batch through the trunks, and find out whom to trust in it."""
         item = self.dataset[number]
         self.detector.eval()
-        scene, before, there = self._seen(item.batch), None, None
+        scene, before = self._seen(item.batch), None
         if item.before is not None:
-            before, there = self._seen(item.before.batch), item.before.there.to(self.device)
+            before = Before(self._seen(item.before.batch), item.before.there.to(self.device),
+                            item.before.trust.to(self.device))
         assert item.faults is not None
-        logits, _ = GateTask(self.detector.decoder.router)(scene, before, there)
+        logits, _ = GateTask(self.detector.decoder.router)(scene, before)
         labels = labels_of(logits, item.faults, item.batch, self.detector.config)
-        return Looked(number, scene, before, there, labels)
+        return Looked(number, scene, before, labels)
 
     def _seen(self, batch: Batch) -> Scene:
         """What the trunks make of a batch, without all that the gate never reads."""

@@ -66,7 +66,8 @@ def steps_of(detector: Detector, faults: FaultSampling, first: int, count: int, 
 
 def history_of(detector: Detector, item):
     kept = look_back(detector, item.before.batch)
-    return kept.take(torch.arange(len(item.before.there)), item.before.there)
+    kept = kept.take(torch.arange(len(item.before.there)), item.before.there)
+    return replace(kept, trust=item.before.trust)
 
 
 def in_double(batch: Batch) -> Batch:
@@ -129,7 +130,7 @@ def test_a_gate_alone_thinks_what_it_thinks_in_the_network(tmp_path):
     item = run.dataset[1]
     detector = run.detector.eval()
     whole = detector(item.batch, history=history_of(detector, item))
-    logits, _ = GateTask(detector.decoder.router)(looked.scene, looked.before, looked.there)
+    logits, _ = GateTask(detector.decoder.router)(looked.scene, looked.before)
     assert logits.query is None
     for name in ("frame", "token"):  # what is kept of the tokens is in half precision
         torch.testing.assert_close(getattr(logits, name), getattr(whole.aqr.logits, name),

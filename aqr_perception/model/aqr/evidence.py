@@ -27,7 +27,12 @@ from aqr_perception.model.aqr.statistics import (
     plain_facts,
     windowed,
 )
-from aqr_perception.model.aqr.temporal import TemporalEvidence, TemporalMemory, compare
+from aqr_perception.model.aqr.temporal import (
+    TemporalEvidence,
+    TemporalMemory,
+    compare,
+    trust_before,
+)
 
 AGE_LIMIT = 2.0
 """Ages [s] beyond count as this."""
@@ -45,6 +50,7 @@ class Evidence:
         now: Edge (B, S, S) of this frame's sensors; its diagonal is empty.
         shifts: (B, V, 5) cosine of picture and bird's-eye view at a few shifts.
         time: Comparison with the frame before.
+        trusted: (B, S) what was thought of the sensors in the frame before.
         nodes: (B, S, n) facts of each sensor alone.
         cells: (B, c + GROUPS + 2, H, W) the bird's-eye view, its agreement with its last frame,
             and the points in two windows.
@@ -56,13 +62,14 @@ class Evidence:
     now: Edge
     shifts: Tensor
     time: TemporalEvidence
+    trusted: Tensor
     nodes: Tensor
     cells: Tensor
 
 
 def node_width(config: GateConfig) -> int:
     """Number of facts of each sensor alone."""
-    return 2 * config.channels + PIXEL_FACTS + 2 * (GROUPS + 1) + 3 + 2
+    return 2 * config.channels + PIXEL_FACTS + 2 * (GROUPS + 1) + 3 + 3
 
 
 def gather(scene: Scene, before: TemporalMemory | None, descriptors: Descriptors,
@@ -77,10 +84,11 @@ def gather(scene: Scene, before: TemporalMemory | None, descriptors: Descriptors
     same = agreement(maps.columns, along) * both[..., None, None] * switch
     shifts = shift_correlation(maps.columns, along) * both[..., None] * switch
     time = compare(scene, maps, before, config, descriptors)
+    trusted = trust_before(maps, before, config)
     columns = torch.cat([same, time.columns], dim=-1).transpose(2, 3)
     cells = torch.cat([maps.bev, time.bev, windowed(counted)], dim=1)
     return Evidence(maps, along, columns, _edges_now(scene, maps, same, both, switch), shifts,
-                    time, _nodes(scene, facts, maps, time, config), cells)
+                    time, trusted, _nodes(scene, facts, maps, time, trusted, config), cells)
 
 
 def _edges_now(scene: Scene, maps: SensorMaps, same: Tensor, both: Tensor, switch: float) -> Edge:
@@ -102,7 +110,7 @@ def _edges_now(scene: Scene, maps: SensorMaps, same: Tensor, both: Tensor, switc
 
 
 def _nodes(scene: Scene, seen: PlainFacts, maps: SensorMaps, time: TemporalEvidence,
-           config: GateConfig) -> Tensor:
+           trusted: Tensor, config: GateConfig) -> Tensor:
     """(B, S, node_width) facts of each sensor alone."""
     occupied = (maps.occupancy > 0).to(maps.bev.dtype)
     facts = torch.stack([maps.occupancy.mean((1, 2, 3)), occupied.mean((1, 2, 3)),
@@ -115,7 +123,8 @@ def _nodes(scene: Scene, seen: PlainFacts, maps: SensorMaps, time: TemporalEvide
     motion = time.motion[:, None].expand(-1, looks.shape[1], -1)
     age = scene.batch.ages.to(looks.dtype).clamp(-AGE_LIMIT, AGE_LIMIT) * float(config.time)
     present = maps.present.to(looks.dtype)
-    nodes = [looks, own, time.still.features, motion, age[..., None], present[..., None]]
+    nodes = [looks, own, time.still.features, motion, age[..., None], trusted[..., None],
+             present[..., None]]
     return torch.cat(nodes, dim=-1) * present[..., None]
 
 

@@ -123,7 +123,8 @@ class GateRouter(Router):
         frame = torch.cat([self.frame_head[0](hidden[:, :1]), self.frame_head[1](hidden[:, 1:])],
                           dim=1).squeeze(-1)
         tokens = self.token_evidence(scene, evidence, hidden) if self.config.token else None
-        state = GateState(scene, remember(evidence.maps, scene), evidence,
+        trust = frame.sigmoid().where(evidence.maps.present, evidence.trusted)
+        state = GateState(scene, remember(evidence.maps, scene, trust), evidence,
                           _contrast(evidence) if self.training else None, hidden, frame, tokens,
                           None)
         if self.config.query:
@@ -131,8 +132,9 @@ class GateRouter(Router):
         return state
 
     def remember(self, scene: Scene) -> TemporalMemory:
-        """Keep frames for the next ones without routing anything; see `history.look_back`."""
-        return remember(self.descriptors(scene, plain_facts(scene).occupancy), scene)
+        """Keep frames, all sensors trusted, without routing anything; see `history.look_back`."""
+        maps = self.descriptors(scene, plain_facts(scene).occupancy)
+        return remember(maps, scene, torch.ones_like(maps.present, dtype=maps.bev.dtype))
 
     def judge(self, scene: Scene) -> tuple[GateLogits, Contrast | None]:
         """Think about sensors and tokens without routing anything."""

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 def look_back(detector: Detector, batch: Batch) -> TemporalMemory | None:
     """Make the history that belongs to the frames after those of a batch.
 
-    Equal to ``detector(batch).aqr.history`` at the cost of the trunks alone. Frame b of the next
-    batch is compared with frame b of this one; `TemporalMemory.take` reorders.
+    Equal to ``detector(batch).aqr.history`` at the cost of the trunks alone, but for what is
+    thought of the sensors: all are trusted. Frame b of the next batch is compared with frame b of
+    this one; `TemporalMemory.take` reorders.
 
     Args:
         detector: The network, in the mode (training or not) that the next batch will run in.

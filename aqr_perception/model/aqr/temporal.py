@@ -36,11 +36,14 @@ class TemporalMemory:
         maps: Its narrow maps and calibrations.
         fixed_from_model: (B, 4, 4) float64 pose; NaN where unknown.
         valid: (B,) bool, False where there is no frame before.
+        trust: (B, S) 0 to 1, what the gate thought of each sensor: who began to lie shows when it
+            begins, and hardly later, when a frozen sensor agrees with its own past.
     """
 
     maps: SensorMaps
     fixed_from_model: Tensor
     valid: Tensor
+    trust: Tensor
 
     def take(self, index: Tensor, valid: Tensor | None = None) -> TemporalMemory:
         """Reorder frames, for batches whose frames follow each other in some other order.
@@ -52,16 +55,30 @@ class TemporalMemory:
         maps = SensorMaps(**{part.name: getattr(self.maps, part.name)[index]
                              for part in fields(SensorMaps)})
         kept = self.valid[index] if valid is None else self.valid[index] & valid
-        return TemporalMemory(maps, self.fixed_from_model[index], kept)
+        return TemporalMemory(maps, self.fixed_from_model[index], kept, self.trust[index])
 
 
-def remember(maps: SensorMaps, scene: Scene) -> TemporalMemory:
-    """Keep a frame."""
+def trust_before(maps: SensorMaps, before: TemporalMemory | None, config: GateConfig) -> Tensor:
+    """(B, S) what was thought of the sensors in the frame before; 1 where nothing was."""
+    if before is None or not config.time:
+        return torch.ones_like(maps.present, dtype=maps.bev.dtype)
+    there = before.valid[:, None]
+    return before.trust.to(maps.bev.dtype).where(there, torch.ones_like(before.trust))
+
+
+def remember(maps: SensorMaps, scene: Scene, trust: Tensor) -> TemporalMemory:
+    """Keep a frame.
+
+    Args:
+        maps: Of its sensors.
+        scene: The frame.
+        trust: (B, S) what is thought of each sensor.
+    """
     detached = SensorMaps(**{part.name: getattr(maps, part.name).detach()
                              for part in fields(SensorMaps)})
     pose = scene.batch.fixed_from_model
-    return TemporalMemory(detached, pose, torch.ones(len(pose), dtype=torch.bool,
-                                                     device=pose.device))
+    there = torch.ones(len(pose), dtype=torch.bool, device=pose.device)
+    return TemporalMemory(detached, pose, there, trust.detach())
 
 
 @dataclass(frozen=True)

@@ -181,8 +181,12 @@ def test_the_frame_before_counts_only_where_it_is_known():
     poses = scene.batch.fixed_from_model.clone()
     poses[0] = NAN  # unknown
     poses[1, 0, 3] = 100.0  # another place altogether
-    unknown = replace(scene, history=before, batch=replace(scene.batch, fixed_from_model=poses))
+    unknown = replace(scene, history=replace(before.history, trust=torch.ones(2, 5)),
+                      batch=replace(scene.batch, fixed_from_model=poses))
     torch.testing.assert_close(run(made, unknown)[0][0].query_bias, alone)
+    # What was thought of the sensors does not depend on where the car was.
+    unknown.history.trust[:, 2] = 0.1
+    assert (run(made, unknown)[0][0].query_bias - alone).abs().max() > 1e-3
 
 
 def test_contrast_is_made_in_training_only():

@@ -9,9 +9,10 @@ from aqr_scenes import make_scene
 from aqr_perception.model.aqr.agreement import GROUPS, Descriptors, SensorMaps
 from aqr_perception.model.aqr.config import GateConfig
 from aqr_perception.model.aqr.statistics import occupancy
-from aqr_perception.model.aqr.temporal import TemporalMemory, compare, remember
+from aqr_perception.model.aqr.temporal import TemporalMemory, compare, remember, trust_before
 
 CONFIG = GateConfig()
+TRUST = torch.ones(2, 5)
 CELL = 108.0 / 16  # make_scene's bird's-eye view has 16 × 16 cells
 
 
@@ -44,7 +45,8 @@ def test_a_world_that_stands_still_agrees_once_the_motion_is_undone():
     descriptors, maps = look(scene)
     before = with_bev(maps, torch.randn(2, CONFIG.channels, 16, 16))
     now = torch.stack([before.bev[0].roll(-1, 2), before.bev[1].roll(-1, 1)])
-    memory = TemporalMemory(before, torch.stack([pose(), pose()]), torch.tensor([True, True]))
+    memory = TemporalMemory(before, torch.stack([pose(), pose()]), torch.tensor([True, True]),
+                            TRUST)
     seen = compare(scene, with_bev(maps, now), memory, CONFIG, descriptors)
     assert seen.valid.all()
     torch.testing.assert_close(seen.motion, torch.tensor([[CELL, 0.0, 1.0]] * 2))
@@ -58,7 +60,8 @@ def test_a_frozen_sensor_agrees_with_itself_unmoved():
     scene = at(make_scene(), pose(CELL), pose(CELL))
     descriptors, maps = look(scene)
     maps = with_bev(maps, torch.randn(2, CONFIG.channels, 16, 16))
-    memory = TemporalMemory(maps, torch.stack([pose(), pose()]), torch.tensor([True, True]))
+    memory = TemporalMemory(maps, torch.stack([pose(), pose()]), torch.tensor([True, True]),
+                            TRUST)
     seen = compare(scene, maps, memory, CONFIG, descriptors)
     torch.testing.assert_close(seen.still.values.mean(-1), torch.ones(2, 5), rtol=0, atol=1e-4)
     assert seen.moved.values[:, 0, 0].mean(-1).abs().max() < 0.3
@@ -67,7 +70,8 @@ def test_a_frozen_sensor_agrees_with_itself_unmoved():
 def test_a_turn_moves_pictures_from_one_camera_into_the_next():
     scene = at(make_scene(), pose(yaw=math.pi / 2), pose())
     descriptors, maps = look(scene)
-    memory = TemporalMemory(maps, torch.stack([pose(), pose()]), torch.tensor([True, True]))
+    memory = TemporalMemory(maps, torch.stack([pose(), pose()]), torch.tensor([True, True]),
+                            TRUST)
     turned = replace(maps, columns=maps.columns.roll(-1, 1))
     seen = compare(scene, turned, memory, CONFIG, descriptors)
     for view in range(4):  # what camera 1 saw before the turn, camera 0 sees now
@@ -80,7 +84,7 @@ def test_a_turn_moves_pictures_from_one_camera_into_the_next():
 def test_where_there_is_no_frame_before_there_is_no_evidence():
     scene = make_scene()
     descriptors, maps = look(scene)
-    memory = remember(maps, scene)
+    memory = remember(maps, scene, TRUST)
     cases = {"none": None, "not valid": memory.take(torch.tensor([0, 1]),
                                                     torch.tensor([False, False]))}
     unknown = replace(memory, fixed_from_model=torch.full_like(memory.fixed_from_model, math.nan))
@@ -100,7 +104,7 @@ def test_an_absent_sensor_is_compared_with_nothing():
     present = torch.tensor([[True, False, True, True, True], [False, True, True, True, True]])
     scene = make_scene()
     descriptors, maps = look(scene)
-    memory = remember(replace(maps, present=present), scene)
+    memory = remember(replace(maps, present=present), scene, TRUST)
     seen = compare(scene, maps, memory, CONFIG, descriptors)
     assert (seen.moved.overlap[0, :, 1] == 0).all()
     assert (seen.moved.overlap[1, :, 0] == 0).all()
@@ -112,7 +116,7 @@ def test_an_absent_sensor_is_compared_with_nothing():
 def test_memory_can_be_reordered_and_holds_no_gradient():
     scene = at(make_scene(), pose(1.0), pose(2.0))
     _, maps = look(scene)
-    memory = remember(maps, scene)
+    memory = remember(maps, scene, TRUST)
     assert not any(value.requires_grad for value in vars(memory.maps).values())
     turned = memory.take(torch.tensor([1, 0, 1]), torch.tensor([True, False, True]))
     torch.testing.assert_close(turned.maps.columns, maps.columns.detach()[[1, 0, 1]])
@@ -125,9 +129,23 @@ def test_a_sensor_without_tokens_in_one_of_the_frames_is_no_obstacle():
     descriptors, maps = look(scene)
     blind = make_scene(bev_shape=(0, 0), present=torch.tensor([[False] + [True] * 4] * 2))
     blind_maps = descriptors(blind, occupancy(blind))
-    forward = compare(scene, maps, remember(blind_maps, blind), CONFIG, descriptors)
-    backward = compare(blind, blind_maps, remember(maps, scene), CONFIG, descriptors)
+    forward = compare(scene, maps, remember(blind_maps, blind, TRUST), CONFIG, descriptors)
+    backward = compare(blind, blind_maps, remember(maps, scene, TRUST), CONFIG, descriptors)
     for seen in (forward, backward):
         assert torch.isfinite(seen.moved.features).all()
         assert (seen.moved.overlap[:, 0, 0] == 0).all()
     assert forward.bev.shape == (2, GROUPS, 16, 16)
+
+
+def test_trust_is_remembered_and_taken_back_where_there_was_nothing():
+    scene = make_scene()
+    _, maps = look(scene)
+    trust = torch.rand(2, 5)
+    memory = remember(maps, scene, trust)
+    assert torch.equal(trust_before(maps, memory, CONFIG), trust)
+    turned = memory.take(torch.tensor([1, 0]), torch.tensor([True, False]))
+    expected = torch.stack([trust[1], torch.ones(5)])
+    assert torch.equal(trust_before(maps, turned, CONFIG), expected)
+    for nothing in (trust_before(maps, None, CONFIG),
+                    trust_before(maps, memory, GateConfig(time=False))):
+        assert torch.equal(nothing, torch.ones(2, 5))
