@@ -117,7 +117,7 @@ def _soak(args: argparse.Namespace, rig: Rig) -> tuple[dict[str, Any], list[str]
 
     machine = _Machine()
     found, samples = _over_dds(args, rig, lambda listener, stream, node: run_soak(
-        listener, stream, rig.camera_names, args.soak, lambda: memory.resident_mib(node.pid)))
+        listener, stream, rig.camera_names, args.soak, lambda: memory.own_mib(node.pid)))
     report, held = report_of(found, rig.camera_names, args.rate), memory.report_of(samples)
     print("\n".join([*lines(report), held.line(), machine.line()]))
     return ({**asdict(report), **asdict(held), **asdict(machine)},

@@ -36,7 +36,7 @@ from aqr_perception.ros.sensor_stream import (
 )
 from aqr_perception.ros.synchronization import LIDAR_ANCHORED, SyncConfig
 from aqr_perception.runtime.malformed_report import MalformedReport, pattern_of
-from aqr_perception.runtime.memory import resident_mib
+from aqr_perception.runtime.memory import own_mib
 from aqr_perception.runtime.sample_set import LIDAR, SampleSet
 from aqr_perception.types import Controls, Detections
 
@@ -222,7 +222,7 @@ def _settled_mib(bench: _Bench, stamps: Iterator[int]) -> float:
     """Memory [MiB] after as many good sets as it takes for no malformed message to be kept."""
     for _ in range(SETTLE_SETS):
         bench.send_good(next(stamps))
-    return resident_mib()
+    return own_mib()
 
 
 def _good_detections(bench: _Bench, pipeline: Pipeline, stamps: Iterator[int]) -> Detections:

@@ -1,4 +1,10 @@
-"""Resident memory of a process, and how fast it grows."""
+"""Memory of a process's own, and how fast it grows.
+
+What it shares does not count: libraries, and the segments that the middleware keeps messages in. A
+reader's resident memory takes in whatever it has read in another process's segment so far, up to
+the size of the segment (128 MiB in `config/fastdds.xml`), and grows for many minutes without
+anything being held.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +41,7 @@ class MemoryReport:
 
     def line(self) -> str:
         """In words."""
-        return (f"the node's memory: {self.memory_first_mib:.1f} MiB at the start, "
+        return (f"the node's own memory: {self.memory_first_mib:.1f} MiB at the start, "
                 f"{self.memory_last_mib:.1f} after {self.memory_minutes:.1f} min; "
                 f"{self.memory_growth_mib_per_minute:+.2f} MiB a minute over the second half")
 
@@ -62,16 +68,17 @@ def report_of(samples: Sequence[tuple[float, float]]) -> MemoryReport:
                         growth, [(round(at, 1), round(held, 1)) for at, held in samples])
 
 
-def resident_mib(pid: int | None = None) -> float:
-    """Memory that a process holds [MiB]; this one by default.
+def own_mib(pid: int | None = None) -> float:
+    """Resident memory that a process shares with none [MiB]; this one by default.
 
     Raises:
         ValueError: The system does not tell, or there is no such process.
     """
     path = Path("/proc", "self" if pid is None else str(pid), "statm")
     try:
-        return int(path.read_text().split()[1]) * os.sysconf("SC_PAGESIZE") / 2**20
-    except (OSError, IndexError):
+        _, resident, shared, *_ = map(int, path.read_text().split())
+        return (resident - shared) * os.sysconf("SC_PAGESIZE") / 2**20
+    except (OSError, ValueError):
         raise ValueError(f"{path} does not tell how much memory the process holds") from None
 
 

@@ -6,23 +6,31 @@ import pytest
 from aqr_perception.runtime.memory import (
     MemoryReport,
     growth_mib_per_minute,
+    own_mib,
     report_of,
-    resident_mib,
 )
 
 
 def test_memory_that_is_taken_is_seen():
-    before = resident_mib()
+    before = own_mib()
     # From the system: the allocator may hold as much of what earlier tests gave back.
     with mmap.mmap(-1, 64 * 2**20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as taken:
         for page in range(0, len(taken), mmap.PAGESIZE):
             taken[page] = 1
-        assert 60 < resident_mib(os.getpid()) - before < 80
+        assert 60 < own_mib(os.getpid()) - before < 80
+
+
+def test_memory_that_is_shared_is_none_of_its_own():
+    before = own_mib()
+    with mmap.mmap(-1, 64 * 2**20, flags=mmap.MAP_SHARED | mmap.MAP_ANONYMOUS) as shared:
+        for page in range(0, len(shared), mmap.PAGESIZE):
+            shared[page] = 1
+        assert own_mib() - before < 20
 
 
 def test_a_process_that_is_none_is_named():
     with pytest.raises(ValueError, match="/proc/0/statm does not tell"):
-        resident_mib(0)
+        own_mib(0)
 
 
 def test_growth_is_that_of_the_second_half():
