@@ -6,6 +6,7 @@ of the sensors. Sensors are indices: 0 the LiDAR, 1..V the cameras.
 
 from __future__ import annotations
 
+import bisect
 import itertools
 import random
 from collections.abc import Mapping, Sequence
@@ -98,12 +99,14 @@ class SetCounts:
         processed: Those that a result came of.
         in_order: Whether results came in the order of their stamps, each once.
         newest: Whether the last one that was sent was processed.
+        outdated: Those that were processed though a newer one was there when their turn came.
     """
 
     sent: int
     processed: int
     in_order: bool
     newest: bool
+    outdated: int
 
 
 def living_in(mode: str, cameras: Sequence[str]) -> Sensors:
@@ -175,17 +178,26 @@ def judge_kills(sent: Sequence[SentSet], heard: Heard, cameras: Sequence[str]) -
     return results
 
 
-def count_sets(sent: Sequence[SentSet], heard: Heard) -> SetCounts:
+def count_sets(sent: Sequence[SentSet], heard: Heard, settled_s: float) -> SetCounts:
     """Tell what became of the sets, as far as can be seen from outside.
+
+    The turn of a set comes when the one before it is done: a newer one that went out long before
+    that was there already.
 
     Args:
         sent: In order.
         heard: What came of them.
+        settled_s: So long after it went out, a set is there at the latest [s].
     """
     stamps = [stamp for stamp, _ in heard.outputs]
     known = set(stamps)
+    there = [round(item.sent_ns + settled_s * SECOND) for item in sent]
+    outdated = 0
+    for (_, turn_ns), (stamp_ns, _) in itertools.pairwise(heard.outputs):
+        came = bisect.bisect_right(there, turn_ns)
+        outdated += bool(came) and stamp_ns < sent[came - 1].stamp_ns
     return SetCounts(len(sent), sum(item.stamp_ns in known for item in sent),
-                     stamps == sorted(known), sent[-1].stamp_ns in known)
+                     stamps == sorted(known), sent[-1].stamp_ns in known, outdated)
 
 
 def _first(modes: Sequence[tuple[int, Sensors]], wanted: Sensors, start_ns: int, end_ns: int

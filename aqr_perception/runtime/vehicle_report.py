@@ -47,7 +47,7 @@ class VehicleReport:
         longest_gap_s: Without output, whichever sensor dies [s].
         allowed_gap_s: A period, the deadline and the network's time [s].
         recovery_s: The longest [s]; None where one never came back.
-        masks_right: Whether the mode was right for each kill, and never named a dead sensor.
+        masks_right: Whether the mode was right for each kill, and never wrong after that.
         sets_sent: Of all sensors that lived.
         sets_processed: Those that a result came of.
         sets_passed_over: Left by the node for a newer one, by its own count.
@@ -55,6 +55,7 @@ class VehicleReport:
         sets_lost: The rest.
         in_order: Whether results came in the order of their stamps, each once.
         newest_processed: Whether the last set was.
+        sets_outdated: Processed though a newer one was there when their turn came.
         node_overhead_ms_p50: Wait for the other sensors, decoding and publishing: the node's time
             beside the network; median [ms].
         network_ms_p50: Preprocessing to boxes; median [ms].
@@ -75,6 +76,7 @@ class VehicleReport:
     sets_lost: int
     in_order: bool
     newest_processed: bool
+    sets_outdated: int
     node_overhead_ms_p50: float
     network_ms_p50: float
     network_ms_p99: float
@@ -92,18 +94,19 @@ def report_of(run: VehicleRun, cameras: Sequence[str], rate_hz: float) -> Vehicl
     """
     network = [sum(run.stages[stage][column] for stage in NETWORK_STAGES) for column in range(3)]
     kills = judge_kills(run.sent, run.heard, cameras)
-    counts = count_sets(run.sent, run.heard)
+    counts = count_sets(run.sent, run.heard, run.deadline_s + 1 / rate_hz)
     back = [kill.recovery_s for kill in kills]
     return VehicleReport(
         rate_hz=rate_hz,
         longest_gap_s=max(kill.gap_s for kill in kills),
         allowed_gap_s=1 / rate_hz + run.deadline_s + network[2] * 1e-3,
         recovery_s=None if None in back else max(found for found in back if found is not None),
-        masks_right=all(kill.mask_s is not None and not kill.false_masks for kill in kills),
+        masks_right=all(kill.mask_s is not None and not kill.false_masks + kill.short_masks
+                        for kill in kills),
         sets_sent=counts.sent, sets_processed=counts.processed, sets_passed_over=run.passed_over,
         sets_dropped=run.dropped,
         sets_lost=counts.sent - counts.processed - run.passed_over - run.dropped,
-        in_order=counts.in_order, newest_processed=counts.newest,
+        in_order=counts.in_order, newest_processed=counts.newest, sets_outdated=counts.outdated,
         node_overhead_ms_p50=sum(run.stages[stage][0] for stage in NODE_STAGES),
         network_ms_p50=network[0], network_ms_p99=network[2],
         sender_late_ms_max=max(item.late_ns for item in run.sent) * 1e-6,
@@ -132,6 +135,8 @@ def broken(report: VehicleReport) -> list[str]:
         found.append("results came out of order, or twice")
     if not report.newest_processed:
         found.append("the last set was not processed")
+    if report.sets_outdated:
+        found.append(f"sets processed though a newer one was there: {report.sets_outdated}")
     if report.sets_dropped:
         found.append(f"sets dropped: {report.sets_dropped}")
     if report.sets_lost:

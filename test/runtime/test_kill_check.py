@@ -104,11 +104,19 @@ def test_a_mode_that_names_a_dead_sensor_again_or_leaves_out_a_living_one():
 
 def test_the_count_of_sets():
     sent = drive((ALL, 5), (ALL - {0}, 6), (ALL, 5))
-    counts = count_sets(sent, answered(sent, lacking={2, 5, 6, 8}))
+    counts = count_sets(sent, answered(sent, lacking={2, 5, 6, 8}), 0.3)
     assert (counts.sent, counts.processed) == (16, 12)
     assert counts.in_order
     assert counts.newest
-    assert not count_sets(sent, answered(sent, lacking={15})).newest
+    assert counts.outdated == 0
+    assert not count_sets(sent, answered(sent, lacking={15}), 0.3).newest
+
+
+def test_a_set_that_is_done_while_newer_ones_wait_is_outdated():
+    sent = drive((ALL, 8))
+    done = [(0, 50), (1, 1000), (2, 1100), (5, 1250), (7, 1600)]
+    outputs = [(sent[index].stamp_ns, at_ms * 1_000_000) for index, at_ms in done]
+    assert count_sets(sent, Heard(outputs, [], outputs[-1][1]), 0.3).outdated == 1
 
 
 def test_results_out_of_order_or_twice():
@@ -116,7 +124,7 @@ def test_results_out_of_order_or_twice():
     stamps = [item.stamp_ns for item in sent]
     for order in ((0, 2, 1), (0, 1, 1, 2)):
         heard = Heard([(stamps[index], 0) for index in order], [], 0)
-        assert not count_sets(sent, heard).in_order
+        assert not count_sets(sent, heard, 0.3).in_order
 
 
 def test_a_gap_is_a_number_also_where_nothing_was_ever_heard():

@@ -82,11 +82,25 @@ def test_modes_that_are_wrong_late_or_never():
     assert "LEFT: the mode never said so" in failures
     assert "LiDAR: did not come back" in failures
     report = report_of(found, CAMERAS, 5.0)
+    assert report.masks_right
+    modes = [*found.heard.modes[:8], (8 * SECOND // 5, WORDS[ALL - {0}]), *found.heard.modes[8:]]
+    short = report_of(replace(found, heard=replace(found.heard, modes=modes)), CAMERAS, 5.0)
+    assert not short.masks_right
     wrong = [replace(row, false_masks=2, short_masks=1, recovery_s=1.5) for row in report.kills[1:]]
     failures = broken(replace(report, kills=(report.kills[0], *wrong)))
     assert "LEFT: the mode named a dead sensor 2 times" in failures
     assert "LEFT: the mode left out a living sensor 1 times" in failures
     assert "LiDAR: back after 1.50 s; at most 1" in failures
+
+
+def test_a_backlog_is_named():
+    found = run(10)
+    late = [(stamp, arrival + (0 if stamp < 3 else SECOND // 2)) for stamp, arrival
+            in found.heard.outputs]
+    late_run = replace(found, heard=replace(found.heard, outputs=late))
+    report = report_of(late_run, CAMERAS, 10.0)
+    assert report.sets_outdated == 21
+    assert "sets processed though a newer one was there: 21" in broken(report)
 
 
 def test_above_five_sets_a_second_the_newest_is_enough():
