@@ -153,6 +153,19 @@ def test_sweeps_are_joined_as_they_are_offline(transport_and_node, listener, mak
         assert_same(detections, FingerprintPipeline()(frame, Controls()).detections)
 
 
+def test_the_same_bag_twice_gives_the_same_to_the_last_bit(transport_and_node, listener, make_bag,
+                                                           single_sweeps):
+    transport, _ = transport_and_node
+    bag = make_bag(single_sweeps, "mcap", transport == "compressed")
+    first, second = (play_to(listener, 5, bag, "--rate", SLOWLY) for _ in range(2))
+    for one, other in zip(first, second, strict=True):
+        assert (one.stamp_ns, len(one)) == (other.stamp_ns, len(other))
+        for name in ("center", "size", "yaw"):
+            np.testing.assert_array_equal(getattr(one.boxes, name), getattr(other.boxes, name))
+        np.testing.assert_array_equal(one.scores, other.scores)
+        np.testing.assert_array_equal(one.labels, other.labels)
+
+
 @pytest.mark.parametrize("form", ["directory", "mcap", "sqlite3"])
 def test_a_real_frame_gives_what_the_pipeline_gives_offline(transport_and_node, listener, make_bag,
                                                             shared_data, form):
