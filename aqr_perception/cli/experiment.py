@@ -7,7 +7,8 @@
 All runs start from the same trained weights, see the same batches and differ in one thing; then all
 are measured on the same frames. OUT holds a folder a run and the page with its figures. An
 interrupted experiment goes on where it stopped; with --budget, steps and frames become fewer until
-it fits into so many hours.
+it fits into so many hours. --only and --seeds do a part of it; the page always shows all runs that
+are done, and --page-only writes it and does nothing else.
 """
 
 from __future__ import annotations
@@ -27,6 +28,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="take fewer steps and frames, so that it fits into these hours")
     parser.add_argument("--init", type=Path, metavar="FILE",
                         help="weights that all runs start from (default: those that ship)")
+    parser.add_argument("--only", metavar="NAME[,NAME...]",
+                        help="do these runs alone; the others stay as they are")
+    parser.add_argument("--seeds", metavar="SEED[,SEED...]", help="do these seeds alone")
+    parser.add_argument("--page-only", action="store_true",
+                        help="do no run; write the page of those that are done")
     parser.add_argument("--page", type=Path, metavar="DIR",
                         help="where the page and its figures go (default: OUT/page)")
     parser.add_argument("--processes", type=int, metavar="N",
@@ -42,8 +48,9 @@ def run(args: argparse.Namespace) -> int:
         OSError: A file cannot be read or written.
     """
     from aqr_perception.experiment.config_file import load_config
-    from aqr_perception.experiment.experiment import Place, run_experiment
+    from aqr_perception.experiment.experiment import Place, chosen_jobs, done_so_far, run_experiment
     from aqr_perception.experiment.page import write_page
+    from aqr_perception.experiment.pictures import draw_pictures
 
     processes = len(os.sched_getaffinity(0)) if args.processes is None else args.processes
     if processes < 1:
@@ -54,8 +61,13 @@ def run(args: argparse.Namespace) -> int:
         raise FileNotFoundError(2, "no such weights file", str(args.init))
     config = load_config(args.config)
     place = Place(args.drives, args.out, args.init, args.device, processes)
-    size, results = run_experiment(config, place, args.budget)
-    page = write_page(config, size, results, args.page or args.out / "page")
-    print(f"{page}: {len(results)} runs of {size.steps} steps, {size.clean_frames} clean frames, "
-          f"{size.frames} under each fault")
+    jobs = chosen_jobs(config, args.only, args.seeds)
+    if not args.page_only:
+        run_experiment(config, place, args.budget, jobs)
+    size, results = done_so_far(config, place)
+    folder = args.page or args.out / "page"
+    pictures = draw_pictures(config, place, size, folder)
+    page = write_page(config, size, results, folder, pictures)
+    print(f"{page}: {len(results)} of {len(config.jobs())} runs, of {size.steps} steps, "
+          f"{size.clean_frames} clean frames, {size.frames} under each fault")
     return 0

@@ -7,34 +7,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 
-import numpy as np
-
+from aqr_perception.experiment.comparing import Comparison, Conclusion, in_words, listed, signed
 from aqr_perception.experiment.config import ExperimentConfig
-from aqr_perception.experiment.differences import Difference, called_by_chance, difference
+from aqr_perception.experiment.differences import called_by_chance
 from aqr_perception.experiment.figures import RunFigures
-from aqr_perception.experiment.published import AQR, BASELINE, LARGE_CLASSES, SMALL_CLASSES, VALUES
+from aqr_perception.experiment.goals import goals
+from aqr_perception.experiment.hypotheses import hypotheses
+from aqr_perception.experiment.report_findings import findings
 from aqr_perception.experiment.size import Size
+from aqr_perception.experiment.views import Change
 
 GOOD_AUROC, BAD_AUROC = 0.9, 0.6
 """From here on a gate is said to tell a fault; up to here, not to."""
 COMPARED = {"mAP": "clean mAP", "faults": "mean mAP under faults",
             "faults.unseen": "mean mAP under faults kept from training"}
 """What runs are compared by."""
-
-
-@dataclass(frozen=True)
-class Conclusion:
-    """One sentence.
-
-    Attributes:
-        topic: What it belongs to.
-        text: The sentence.
-    """
-
-    topic: str
-    text: str
+SHOWN = 3
+"""Faults that are named on either side."""
 
 
 class Conclusions:
@@ -42,85 +32,126 @@ class Conclusions:
 
     Args:
         config: The experiment.
-        figures: Of every run.
+        figures: Of the runs that are done.
         size: How much was done.
+        changes: Of the pictured frame, by run, see `views`.
     """
 
-    def __init__(self, config: ExperimentConfig, figures: Mapping[str, RunFigures], size: Size
-                 ) -> None:
+    def __init__(self, config: ExperimentConfig, figures: Mapping[str, RunFigures], size: Size,
+                 changes: Mapping[str, Change] | None = None) -> None:
         self.config = config
         self.figures = figures
         self.size = size
+        self.changes = changes or {}
+        self.runs = Comparison(config, figures)
         self._compared = self._called = 0
 
     def all(self) -> list[Conclusion]:
         """Every sentence; where the weights were not trained, that they say nothing."""
-        if not self.figures[self.config.start].about["trained"]:
+        start = self.config.start
+        if not self.runs.has(start):
+            return [Conclusion("Validity", f"{start} is not done yet; whether the weights that all "
+                               "runs start from are trained is not known, so nothing is claimed.")]
+        if not self.figures[start].about["trained"]:
             return [Conclusion("Validity", "The weights that all runs start from are not trained: "
                                "these figures show that the path works, and nothing about the "
                                "methods.")]
-        drawn = [*self._best(), *self._controls(), *self._methods(), *self._report(),
-                 *self._room(), *self._gates(), *self._clamps()]
-        return [*self._validity(), *drawn]
-
-    def difference(self, run: str, against: str, metric: str) -> Difference:
-        """One run less another."""
-        return difference(self.figures[run], self.figures[against], metric,
-                          self.config.evaluation.smallest_difference)
+        against = self._methods()  # counts its comparisons
+        return [*self._validity(), *hypotheses(self.runs, self.changes), *findings(self.runs),
+                *goals(self.runs), *self._best(), *self._where(), *self._controls(), *self._room(),
+                *self._gates(), *self._clamps(), *against]
 
     def _validity(self) -> list[Conclusion]:
-        seeds = len(self.config.seeds)
-        text = (f"{len(self.config.runs)} runs, {seeds} seed{'s' * (seeds != 1)}, "
-                f"{self.size.steps} steps; {self.size.clean_frames} clean frames, "
-                f"{self.size.frames} under each fault and severity. The spread is over seeds; that "
-                "other frames would give other figures is not in it.")
+        seeds = max(len(run.seeds) for run in self.figures.values())
+        text = (f"{len(self.figures)} of {len(self.config.runs)} runs, up to {seeds} "
+                f"seed{'s' * (seeds != 1)}, {self.size.steps} steps; {self.size.clean_frames} "
+                f"clean frames, {self.size.frames} under each fault and severity. The spread is "
+                "over seeds; that other frames would give other figures is not in it.")
         if seeds < 2:
             text += " With one seed there is no spread, so nothing is called a difference."
         else:
             share = called_by_chance(seeds)
-            text += (f" Of {self._compared} comparisons in this section {self._called} are called "
-                     f"a difference; if seeds scatter normally, up to "
+            text += (f" Of {self._compared} comparisons of each run against its like "
+                     f"{self._called} are called a difference; if seeds scatter normally, up to "
                      f"{share * self._compared:.0f} would be by chance alone.")
+        if self.runs.undone():
+            text += " Not all runs are done; what needs those that are not is left out or says so."
         return [Conclusion("Validity", text)]
 
     def _verdict(self, run: str, against: str, metric: str) -> str:
-        found = self.difference(run, against, metric)
+        found = self.runs.difference(run, against, metric)
         self._compared += 1
         self._called += found.called
         if math.isnan(found.mean):
             return f"{COMPARED[metric]} is not known"
         spread = "one seed" if math.isnan(found.spread) else f"spread {found.spread:.3f}"
         word = {1: "better", -1: "worse", 0: "no difference"}[found.sign]
+        if len(found.values) < 2:
+            word = "nothing claimed"
         return f"{COMPARED[metric]} {found.mean:+.3f} ({spread}): {word}"
 
     def _methods(self) -> list[Conclusion]:
         return [Conclusion("Each run against its like", f"{name} against {other}: " + "; ".join(
             self._verdict(name, other, metric) for metric in COMPARED
             if metric in self.figures[name].values) + ".")
-            for name in self.config.runs for other in self.config.against(name)]
+            for name in self.figures for other in self.config.against(name)
+            if self.runs.has(other)]
 
     def _best(self) -> list[Conclusion]:
         """Which AQR gains under faults over the competitor, and loses nothing without."""
-        competitor = self.config.competitor
-        able = [name for name, run in self.config.runs.items()
-                if run.aqr.mode != "off" and not run.oracle and not run.control]
-        gains = [(self.difference(name, competitor, "faults"),
-                  self.difference(name, competitor, "mAP")) for name in able]
-        winners = sorted((pair for pair in gains if pair[0].sign > 0 and pair[1].sign >= 0),
-                         key=lambda pair: -pair[0].mean)
-        torn = [faulty.run for faulty, clean in gains if faulty.sign > 0 and clean.sign < 0]
-        losers = [clean.run for _, clean in gains if clean.sign < 0]
+        competitor, topic = self.config.competitor, "What to use"
+        able = {name: [self.runs.difference(name, competitor, metric)
+                       for metric in ("faults", "mAP")] for name in self.runs.able}
+        judged = {name: pair for name, pair in able.items() if len(pair[0].values) > 1}
+        waiting = [name for name in able if name not in judged]
+        text = f"Waiting for a second seed, or for {competitor}: {', '.join(waiting)}." \
+            if waiting else ""
+        if not judged:
+            return [Conclusion(topic, text + " What the node should use by default cannot be said "
+                               "yet.")] if able else []
+        winners = sorted((name for name, (faulty, clean) in judged.items()
+                          if faulty.sign > 0 and clean.sign >= 0),
+                         key=lambda name: -judged[name][0].mean)
+        torn = [name for name, (faulty, clean) in judged.items()
+                if faulty.sign > 0 and clean.sign < 0]
+        losers = [name for name, (_, clean) in judged.items() if clean.sign < 0]
         if winners:
-            names = ", ".join(f"{faulty.run} ({faulty.mean:+.3f})" for faulty, _ in winners)
-            text = f"Better than {competitor} under faults, and not called worse without: {names}."
+            names = ", ".join(f"{name} ({judged[name][0].mean:+.3f})" for name in winners)
+            first = f"Better than {competitor} under faults, and not called worse without: {names}."
+            default = (f"The node's default is therefore aqr.mode "
+                       f"{self.config.runs[winners[0]].aqr.mode}, as in {winners[0]}.")
         else:
-            text = (f"No AQR is better than {competitor} under faults without being worse on clean "
-                    f"frames ({len(able)} tried).")
+            first = (f"No AQR is better than {competitor} under faults without being worse on "
+                     f"clean frames ({len(judged)} tried).")
+            default = f"The node's default is therefore aqr.mode off, as in {competitor}."
         if torn:
-            text += f" Better under faults, but worse without: {', '.join(torn)}."
+            first += f" Better under faults, but worse without: {', '.join(torn)}."
         if losers:
-            text += f" Worse on clean frames: {', '.join(losers)}."
-        return [Conclusion("What to use", text)]
+            first += f" Worse on clean frames: {', '.join(losers)}."
+        return [Conclusion(topic, line) for line in (first, text, default) if line]
+
+    def _where(self) -> list[Conclusion]:
+        """Under which faults each AQR helps, and under which not."""
+        out = []
+        for name in self.runs.able:
+            found = {fault: self.runs.difference(name, self.config.competitor, f"fault.{fault}")
+                     for fault in self.config.evaluation.fault_names}
+            if any(len(one.values) < 2 for one in found.values()):
+                continue
+            gains = sorted((fault for fault, one in found.items() if one.sign > 0),
+                           key=lambda fault: -found[fault].mean)
+            losses = sorted((fault for fault, one in found.items() if one.sign < 0),
+                            key=lambda fault: found[fault].mean)
+
+            def most(faults: list[str], found: dict = found) -> str:
+                return listed([f"{fault} ({signed(found[fault])})" for fault in faults[:SHOWN]])
+
+            out.append(Conclusion("Where it helps and where not", f"{name} against "
+                                  f"{self.config.competitor}: better under {len(gains)} of "
+                                  f"{len(found)} faults, most under {most(gains)}; worse under "
+                                  f"{len(losses)}, most under {most(losses)}; no difference under "
+                                  f"{len(found) - len(gains) - len(losses)}."))
+        return out
 
     def _controls(self) -> list[Conclusion]:
         """Whether a gate owes what it gains to what it sees."""
@@ -131,71 +162,25 @@ class Conclusions:
             blind = {"constant": "one number a sensor kind, whatever the frame shows",
                      "shuffled": "another query's bias for each query"}[run.control]
             for other in self.config.against(name):
-                if self.config.runs[other].aqr.mode != "gate":
+                if self.config.runs[other].aqr.mode != "gate" or not self.runs.has(name, other):
                     continue
-                gain = self.difference(other, name, "faults")
-                word = {1: "the gate owes something to what it sees",
-                        0: "it is not shown that the gate owes anything to what it sees",
-                        -1: "what the gate sees misleads it"}[gain.sign]
-                out.append(Conclusion("Whether what the gate sees matters", f"{other} gains "
-                                      f"{_signed(gain)} under faults over {blind} ({name}): "
-                                      f"{word}."))
+                gain = in_words(self.runs.difference(other, name, "faults"),
+                                "the gate owes something to what it sees",
+                                "what the gate sees misleads it",
+                                "it is not shown that the gate owes anything to what it sees")
+                out.append(Conclusion("Whether what the gate sees matters", f"{other} against "
+                                      f"{blind} ({name}), mean mAP under faults: {gain}."))
         return out
-
-    def _report(self) -> list[Conclusion]:
-        """What the report found, found again or not."""
-        run, base = self.config.report_aqr, self.config.report_baseline
-        if not run:
-            return []
-        drop = VALUES[AQR]["mAP"] - VALUES[BASELINE]["mAP"]
-        found = self.difference(run, base, "mAP")
-        again = {-1: "it is found again", 0: "it is not found again",
-                 1: "the opposite is found"}[found.sign]
-        lines = [f"The report has a difference in mAP of {drop:+.3f}; with {run} against {base} "
-                 f"{again} ({_signed(found)})."]
-        lines += self._small_objects(run, base)
-        slower, published = self._slower(run, base), (VALUES[AQR]["seconds_per_step"]
-                                                      / VALUES[BASELINE]["seconds_per_step"])
-        if math.isfinite(slower):
-            lines.append(f"A step took {published:.1f} times as long there; here {slower:.2f} "
-                         "times.")
-        loss = self.difference(run, base, "first_loss")
-        if loss.values:
-            word = {1: "begins higher", -1: "begins lower", 0: "does not begin differently"}
-            lines.append(f"The loss began {VALUES[AQR]['first_loss']:.2f} against "
-                         f"{VALUES[BASELINE]['first_loss']:.2f} there; here it "
-                         f"{word[loss.sign]} ({_signed(loss)}).")
-        return [Conclusion("The experiment report", line) for line in lines]
-
-    def _small_objects(self, run: str, base: str) -> list[str]:
-        each = [np.array([self.difference(run, base, f"AP.{name}").values for name in classes])
-                for classes in (SMALL_CLASSES, LARGE_CLASSES)]
-        if not all(values.size for values in each):
-            return []
-        small, large = (values.mean(0) for values in each)
-        gap = Difference(run, base, "small", tuple((small - large).tolist()),
-                         self.config.evaluation.smallest_difference)
-        word = {-1: "they do here, too", 0: "no such difference is found here",
-                1: "here they suffer less"}[gap.sign]
-        return [f"Small objects suffered more than large ones there; {word} (small less large: "
-                f"{_signed(gap)})."]
-
-    def _slower(self, run: str, base: str) -> float:
-        return (self.figures[run].mean("seconds_per_step")
-                / self.figures[base].mean("seconds_per_step"))
 
     def _room(self) -> list[Conclusion]:
         """What knowing the truth would gain."""
-        out = []
-        for name, run in self.config.runs.items():
-            if run.oracle:
-                room = self.difference(name, self.config.competitor, "faults")
-                word = {1: "there is room for a gate", 0: "no room could be told from none",
-                        -1: "leaving out what is wrong does harm"}[room.sign]
-                out.append(Conclusion("The upper bound", f"The truth about each {run.oracle} in "
-                                      f"place of the gate ({name}) gives {_signed(room)} under "
-                                      f"faults against {self.config.competitor}: {word}."))
-        return out
+        return [Conclusion("The upper bound", f"The truth about each {run.oracle} in place of the "
+                           f"gate ({name}) against {self.config.competitor}, mean mAP under "
+                           "faults: " + in_words(
+                               self.runs.difference(name, self.config.competitor, "faults"),
+                               "there is room for a gate", "leaving out what is wrong does harm",
+                               "no room could be told from none") + ".")
+                for name, run in self.config.runs.items() if run.oracle and self.runs.has(name)]
 
     def _gates(self) -> list[Conclusion]:
         out = []
@@ -208,8 +193,8 @@ class Conclusions:
             told = [fault for fault, value in known.items() if value >= GOOD_AUROC]
             missed = [fault for fault, value in known.items() if value <= BAD_AUROC]
             text = (f"{name} tells {len(told)} of {len(known)} faults of whole sensors with an "
-                    f"AUROC of {GOOD_AUROC:g} or more ({_names(told)}) and {len(missed)} with "
-                    f"{BAD_AUROC:g} or less ({_names(missed)}).")
+                    f"AUROC of {GOOD_AUROC:g} or more ({listed(told)}) and {len(missed)} with "
+                    f"{BAD_AUROC:g} or less ({listed(missed)}).")
             for key in figures.values:
                 if key.startswith("blame."):
                     pair = " or ".join(key.split(".")[1:])
@@ -230,12 +215,3 @@ class Conclusions:
                                       f"{occurred:.3f}, {occurred / limit:.0%} of the theoretical "
                                       f"maximum {limit:.3f}."))
         return out
-
-
-def _signed(found: Difference) -> str:
-    spread = "one seed" if math.isnan(found.spread) else f"spread {found.spread:.3f}"
-    return f"{found.mean:+.3f}, {spread}"
-
-
-def _names(faults: list[str]) -> str:
-    return ", ".join(faults) or "none"

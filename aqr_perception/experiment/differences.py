@@ -54,16 +54,16 @@ def difference(one: RunFigures, other: RunFigures, metric: str, smallest: float)
 
     Args:
         one: A run.
-        other: What it is held against. A run that was done once (nothing was drawn in it) is held
-            against every seed of the other.
+        other: What it is held against, over the seeds that both were done with. A run in which
+            nothing is drawn is held against every seed of the other.
         metric: See `figures`.
         smallest: Of what may be called a difference.
     """
     mine = dict(zip(one.seeds, one.values.get(metric, ())))
     theirs = dict(zip(other.seeds, other.values.get(metric, ())))
-    if len(other.seeds) == 1 and theirs:
+    if other.once and theirs:
         theirs = dict.fromkeys(one.seeds, *theirs.values())
-    if len(one.seeds) == 1 and mine:
+    if one.once and mine:
         mine = dict.fromkeys(other.seeds, *mine.values())
     values = tuple(mine[seed] - theirs[seed] for seed in mine if seed in theirs)
     return Difference(one.name, other.name, metric, values, smallest)

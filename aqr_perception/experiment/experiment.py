@@ -1,7 +1,8 @@
-"""An experiment from its configuration to the figures of every run."""
+"""An experiment from its configuration to the result files of its runs."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from aqr_perception.experiment.config import ExperimentConfig
 from aqr_perception.experiment.drives import Drives
 from aqr_perception.experiment.files import write_json
-from aqr_perception.experiment.job import Job
+from aqr_perception.experiment.job import RESULT_FILE, Job
 from aqr_perception.experiment.processes import run_jobs
 from aqr_perception.experiment.size import Cost, Size, fitted_size, full_size
 from aqr_perception.recordings.json_file import read_json
@@ -42,27 +43,85 @@ class Place:
                    probe)
 
 
-def run_experiment(config: ExperimentConfig, place: Place, hours: float | None
-                   ) -> tuple[Size, list[Any]]:
-    """Do every run that is not done yet.
+def chosen_jobs(config: ExperimentConfig, names: str | None, seeds: str | None
+                ) -> list[tuple[str, int]]:
+    """The runs and seeds that are asked for, in the order in which they are done.
+
+    Args:
+        config: The experiment.
+        names: Of runs, with commas between them; None: all.
+        seeds: Likewise. A run in which nothing is drawn is done with the first seed, whatever is
+            asked for.
+
+    Raises:
+        ValueError: The experiment has no such run or seed.
+    """
+    runs = _listed("--only", names, list(config.runs))
+    numbers = _listed("--seeds", seeds, [str(seed) for seed in config.seeds])
+    return [(name, seed) for name, seed in config.jobs() if name in runs
+            and (str(seed) in numbers or not config.runs[name].train)]
+
+
+def run_experiment(config: ExperimentConfig, place: Place, hours: float | None,
+                   chosen: Sequence[tuple[str, int]]) -> None:
+    """Do the chosen runs that are not done yet.
 
     Args:
         config: What.
         place: Where.
-        hours: That it may take; steps and frames become fewer to fit. None: as many as the
-            configuration says. The choice is kept in the folder, and is not made again.
-
-    Returns:
-        How much was done, and the content of each run's result file, seed by seed.
+        hours: That all of it may take, not the chosen runs alone; steps and frames become fewer to
+            fit. None: as many as the configuration says. The choice is kept in the folder, and is
+            not made again.
+        chosen: Runs and seeds, see `chosen_jobs`.
 
     Raises:
         ValueError: An input does not fit, the folder holds another experiment, or a run failed.
         OSError: A file cannot be read or written.
     """
     size = _size(config, place, hours)
-    jobs = [place.job(config, name, seed, size) for name, seed in config.jobs()]
+    jobs = [place.job(config, name, seed, size) for name, seed in chosen]
+    for job in jobs:
+        _check_teacher(config, job, jobs)
     run_jobs(jobs, place.processes)
-    return size, [read_json(job.result) for job in jobs]
+
+
+def done_so_far(config: ExperimentConfig, place: Place) -> tuple[Size, list[Any]]:
+    """All that is done, by this call or an earlier one.
+
+    Returns:
+        How much each run does, and the content of the result file of each run and seed that is
+        done, seed by seed.
+
+    Raises:
+        ValueError: The folder holds another experiment, or no run of this one is done.
+        OSError: The folder holds no experiment.
+    """
+    size = Size.of_json(read_json(place.out / SIZE_FILE))
+    jobs = [place.job(config, name, seed, size) for name, seed in config.jobs()]
+    results = [read_json(job.result) for job in jobs if job.finished]
+    if not results:
+        raise ValueError(f"{place.out}: no run is done yet; expected one at least, of "
+                         f"{', '.join(config.runs)}")
+    return size, results
+
+
+def _listed(option: str, text: str | None, known: list[str]) -> list[str]:
+    if text is None:
+        return known
+    given = [part.strip() for part in text.split(",")]
+    strangers = [part for part in given if part not in known]
+    if strangers:
+        raise ValueError(f"{option} names '{strangers[0]}'; expected some of {', '.join(known)}")
+    return given
+
+
+def _check_teacher(config: ExperimentConfig, job: Job, jobs: Sequence[Job]) -> None:
+    """Whether whom a run learns from is done, or will be."""
+    done_now = {other.folder for other in jobs}
+    if job.teacher is not None and job.teacher not in done_now and not (
+            job.teacher / RESULT_FILE).exists():
+        raise ValueError(f"--only: {job.title} learns from {config.runs[job.name].distil_from}, "
+                         "which is not done; expected that among the runs, too")
 
 
 def _size(config: ExperimentConfig, place: Place, hours: float | None) -> Size:

@@ -3,10 +3,15 @@
 Names: ``mAP``, ``NDS``, ``mATE`` ... ``mAAE``, ``AP.CLASS`` on clean frames; ``fault.NAME`` and
 ``fault.NAME.SEVERITY`` (mAP under a fault, the former as the mean over severities), ``faults`` (the
 mean over all faults), ``faults.seen`` and ``faults.unseen`` (by whether training may draw them),
+``faults.misleading`` (those of `MISLEADING`),
 ``same`` (clean, on the frames that faults are tried on); ``seconds_per_step``, ``seconds``,
-``memory_mib``, ``milliseconds`` (of a frame), ``inf_gradients``, ``nan_gradients``, ``first_loss``,
+``eye_seconds``, ``memory_mib``, ``milliseconds`` (of a frame), ``inf_gradients``,
+``nan_gradients``, ``typical_gradient`` and ``largest_gradient`` (norms, of the log's lines),
+``first_loss``,
 ``last_loss`` and ``part.PART`` (over the last tenth of the log's lines); ``mean_weight.MODALITY``,
 ``relative_change.MODALITY``, ``max_change.MODALITY``, ``outside_band.MODALITY`` on clean frames;
+``first.NAME.MODALITY`` and ``last.NAME.MODALITY`` of the first two in training, in its first line
+and over the last tenth;
 ``largest_factor``, ``largest_factor.training``; ``auroc.sensor.FAULT``, ``auroc.query.FAULT``,
 ``auroc.token.FAULT``, ``blame.FAULT.FAULT``.
 """
@@ -30,6 +35,10 @@ CLEAN_METRICS = ("mAP", "NDS", "mATE", "mASE", "mAOE", "mAVE", "mAAE")
 LEVELS = ("sensor", "query", "token")
 LOSS_PARTS = ("loss_cls", "loss_bbox", "dn_loss_cls", "dn_loss_bbox", "loss_heat", "loss_gate",
               "loss_agreement", "loss_distillation")
+MISLEADING = ("lidar_stale", "lidar_late", "lidar_rotated", "lidar_ghosts", "all_cameras_stale",
+              "all_cameras_late", "all_cameras_rotated", "camera_frozen", "camera_decalibrated",
+              "camera_swapped", "spatial_misalignment", "temporal_misalignment")
+"""Faults under which a sensor delivers good data that are untrue: of another time or place."""
 
 Result = Mapping[str, Any]
 """Content of a result file, see `job`."""
@@ -44,6 +53,7 @@ class RunFigures:
         seeds: That it was done with.
         values: By name, a value a seed; what is not known is NaN, what no seed knows is not there.
         about: What the result file says about the network (the same for every seed).
+        once: Nothing is drawn in it, so that its one seed stands for all.
         curves: Of training, a mapping by name for each seed; empty where nothing was trained.
         monitor: Likewise.
     """
@@ -54,6 +64,7 @@ class RunFigures:
     about: Mapping[str, Any]
     curves: tuple[Mapping[str, Any], ...]
     monitor: tuple[Mapping[str, Any], ...]
+    once: bool = False
 
     def mean(self, name: str) -> float:
         """Over the seeds; NaN where unknown."""
@@ -70,19 +81,27 @@ def figures_of(config: ExperimentConfig, results: Sequence[Result]) -> dict[str,
 
     Args:
         config: The experiment.
-        results: All of its results.
+        results: Of the runs and seeds that are done.
+
+    Returns:
+        The runs of which a seed is done, with the seeds that are.
     """
     found: dict[str, RunFigures] = {}
     for name, run in config.runs.items():
         own = sorted((one for one in results if one["run"] == name), key=lambda one: one["seed"])
+        if not own:
+            continue
         judged = run.aqr.mode == "gate" and not run.oracle
         each = [_values(one, judged) for one in own]
-        names = [key for key in each[0] if any(math.isfinite(values[key]) for values in each)]
+        names = [key for key in each[0]
+                 if any(math.isfinite(values.get(key, math.nan)) for values in each)]
         trained = [one["training"] for one in own if one["training"]]
         found[name] = RunFigures(
             name, tuple(one["seed"] for one in own),
-            {key: tuple(values[key] for values in each) for key in names}, own[0]["about"],
-            tuple(one["curves"] for one in trained), tuple(one["monitor"] for one in trained))
+            {key: tuple(values.get(key, math.nan) for values in each) for key in names},
+            own[0]["about"],
+            tuple(one["curves"] for one in trained), tuple(one["monitor"] for one in trained),
+            once=not run.train)
     return found
 
 
@@ -95,10 +114,12 @@ def _values(result: Result, judged: bool) -> dict[str, float]:
     values |= {"same": clean["same"]["mAP"], "milliseconds": clean["milliseconds"]}
     values |= _under_faults(result["faults"])
     values |= {name: float(training.get(name, math.nan)) for name in (
-        "seconds_per_step", "seconds", "memory_mib", "inf_gradients", "nan_gradients")}
+        "seconds_per_step", "seconds", "eye_seconds", "memory_mib", "inf_gradients",
+        "nan_gradients")}
     curves = training.get("curves", {})
     values |= {"first_loss": _number(curves["loss"][0]) if curves else math.nan,
                "last_loss": _tail(curves.get("loss", ())),
+               **_of_gradients(curves.get("grad_norm", ())),
                **{f"part.{name}": _tail(curves.get(name, ())) for name in LOSS_PARTS}}
     values |= _of_monitor(clean["seen"], training.get("monitor", {}))
     if judged:
@@ -113,8 +134,9 @@ def _under_faults(faults: Mapping[str, Any]) -> dict[str, float]:
         values |= {f"fault.{fault}": float(np.mean(list(each.values()))), **each}
     seen = [values[f"fault.{fault}"] for fault in faults if fault not in HELD_OUT]
     unseen = [values[f"fault.{fault}"] for fault in faults if fault in HELD_OUT]
+    misleading = [values[f"fault.{fault}"] for fault in faults if fault in MISLEADING]
     for name, group in (("faults", seen + unseen), ("faults.seen", seen),
-                        ("faults.unseen", unseen)):
+                        ("faults.unseen", unseen), ("faults.misleading", misleading)):
         values[name] = float(np.mean(group)) if group else math.nan
     return values
 
@@ -127,6 +149,10 @@ def _of_monitor(seen: Sequence[Mapping[str, Any]], training: Mapping[str, Any]) 
                      is not None]
             reduce = max if name == "max_change" else np.mean
             values[f"{name}.{modality}"] = float(reduce(known)) if known else math.nan
+        for name in ("mean_weight", "relative_change"):
+            lines = [line[k] for line in training.get(name, ())]
+            values[f"first.{name}.{modality}"] = _number(lines[0]) if lines else math.nan
+            values[f"last.{name}.{modality}"] = _tail(lines)
     factors = [one["largest_factor"] for one in seen if one.get("largest_factor") is not None]
     while_training = [value for value in training.get("largest_factor", ()) if value is not None]
     values["largest_factor"] = max(factors, default=math.nan)
@@ -146,6 +172,12 @@ def _of_gate(faults: Mapping[str, Any], clean: Sequence[Mapping[str, Any]]) -> d
         if lidar in looks and cameras in looks:
             values[f"blame.{lidar}.{cameras}"] = blame_auroc(looks[lidar], looks[cameras])
     return values
+
+
+def _of_gradients(norms: Sequence[float | None]) -> dict[str, float]:
+    finite = [norm for norm in norms if norm is not None]
+    return {"typical_gradient": float(np.median(finite)) if finite else math.nan,
+            "largest_gradient": max(finite, default=math.nan)}
 
 
 def _tail(curve: Sequence[float | None]) -> float:

@@ -20,7 +20,12 @@ from aqr_perception.experiment.config import ExperimentConfig, fixed_settings
 from aqr_perception.experiment.drives import Drives
 from aqr_perception.experiment.files import hold_to, write_json
 from aqr_perception.experiment.measuring import measure_clean, measure_fault
-from aqr_perception.experiment.network import eye_settings, start_network, training_settings
+from aqr_perception.experiment.network import (
+    eye_settings,
+    shared_network,
+    start_network,
+    training_settings,
+)
 from aqr_perception.experiment.run_trainer import (
     MONITOR_FILE,
     RunTrainer,
@@ -236,10 +241,7 @@ def _teacher(job: Job) -> Teacher | None:
 
 def _start(job: Job) -> Detector:
     """The weights that all runs share; without AQR, whatever the file has."""
-    detector = checkpoint.load(job.start) if job.start else checkpoint.load_default()
-    made = start_network(detector, job.config, job.config.start, 0)
-    made.metadata = detector.metadata
-    return made.eval()
+    return shared_network(job.start, job.config)
 
 
 def _probe(job: Job) -> dict[str, float]:

@@ -39,16 +39,17 @@ def measure_clean(watched: WatchedDetector, drives: DriveFolder, clean_frames: i
         ``all``: `Report.to_json` of all frames; ``same``: mAP, NDS and AP of those that faults are
         tried on; ``seen``: what the network did, a frame each; ``milliseconds``: their median.
     """
-    with_faults = set(chosen_frames(_lengths(drives), frames))
-    entries, same, looks = [], [], []
-    for place, _, look, truth in _looks(watched, drives, [CLEAN], clean_frames, seed, done):
+    with_faults = set(chosen_frames(lengths(drives), frames))
+    entries, same, seen = [], [], []
+    places = chosen_frames(lengths(drives), clean_frames)
+    for place, _, look, truth in looks(watched, drives, [CLEAN], places, seed, done):
         entry = EvaluationFrame.from_motion(look.detections, truth, watched.mounting)
         entries.append(entry)
         same += [entry] if place in with_faults else []
-        looks.append(look)
+        seen.append(look)
     return {"all": Report.of(entries).to_json(), "same": _figures(same),
-            "seen": [look.seen for look in looks],
-            "milliseconds": float(np.median([look.milliseconds for look in looks]))}
+            "seen": [look.seen for look in seen],
+            "milliseconds": float(np.median([look.milliseconds for look in seen]))}
 
 
 def measure_fault(watched: WatchedDetector, drives: DriveFolder, settings: Sequence[Setting],
@@ -71,7 +72,8 @@ def measure_fault(watched: WatchedDetector, drives: DriveFolder, settings: Seque
     """
     entries: dict[Setting, list[EvaluationFrame]] = {setting: [] for setting in settings}
     seen: dict[Setting, list[dict[str, Any]]] = {setting: [] for setting in settings}
-    for _, setting, look, truth in _looks(watched, drives, settings, frames, seed, done):
+    places = chosen_frames(lengths(drives), frames)
+    for _, setting, look, truth in looks(watched, drives, settings, places, seed, done):
         entries[setting].append(
             EvaluationFrame.from_motion(look.detections, truth, watched.mounting))
         seen[setting].append(look.seen)
@@ -85,20 +87,20 @@ def _figures(entries: Sequence[EvaluationFrame]) -> dict[str, Any]:
             "AP": dict(zip(CLASS_NAMES, metrics.class_ap.tolist()))}
 
 
-def _lengths(drives: DriveFolder) -> list[int]:
+def lengths(drives: DriveFolder) -> list[int]:
+    """Frames of each drive."""
     return [len(drive) for drive in drives.drives]
 
 
-def _looks(watched: WatchedDetector, drives: DriveFolder, settings: Sequence[Setting], frames: int,
-           seed: int, done: Callable[[], None]
-           ) -> Iterator[tuple[tuple[int, int], Setting, Look, Annotations]]:
+def looks(watched: WatchedDetector, drives: DriveFolder, settings: Sequence[Setting],
+          places: Sequence[tuple[int, int]], seed: int, done: Callable[[], None]
+          ) -> Iterator[tuple[tuple[int, int], Setting, Look, Annotations]]:
     """Every chosen frame in every setting: its place, the setting, the look, the truth.
 
     A network that compares frames is shown the two before the first chosen one of a drive, too: one
     before the fault begins, and one under it. Nobody counts what it finds there.
     """
     torch.manual_seed(seed)
-    places = chosen_frames(_lengths(drives), frames)
     needs_past = any(FAULTS[setting.fault].needs_history for setting in settings
                      if setting != CLEAN)
     looks_back = compares_frames(watched.detector.config)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 
 from aqr_perception.experiment.config import ExperimentConfig
+from aqr_perception.model import checkpoint
 from aqr_perception.model.detector import Detector
 from aqr_perception.training.baseline import with_aqr
 from aqr_perception.training.engine import TrainingSettings
@@ -14,6 +17,19 @@ from aqr_perception.training.schedule import OneCycle
 SAVE_EVERY = 50
 LOG_LINES = 100
 """About so many points has a curve."""
+
+
+def shared_network(path: Path | None, config: ExperimentConfig) -> Detector:
+    """The weights that all runs start from, without AQR whatever the file has.
+
+    Args:
+        path: A weights file; None: the weights that ship.
+        config: The experiment.
+    """
+    detector = checkpoint.load(path) if path else checkpoint.load_default()
+    made = start_network(detector, config, config.start, 0)
+    made.metadata = detector.metadata
+    return made.eval()
 
 
 def start_network(start: Detector, config: ExperimentConfig, name: str, seed: int) -> Detector:

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from aqr_perception import __version__
-from aqr_perception.experiment.conclusions import Conclusion, Conclusions
+from aqr_perception.experiment.comparing import Comparison, Conclusion
+from aqr_perception.experiment.conclusions import Conclusions
 from aqr_perception.experiment.config import ExperimentConfig
 from aqr_perception.experiment.figures import RunFigures, figures_of
 from aqr_perception.experiment.files import write_json
+from aqr_perception.experiment.pictures import Pictures
 from aqr_perception.experiment.plots import draw_plots
 from aqr_perception.experiment.size import Size
 from aqr_perception.experiment.tables import Tables
@@ -31,31 +33,32 @@ HOW_TO_READ = (
     "Figures are means over seeds; the small number behind is the spread, the largest less the "
     "smallest. A difference is taken seed by seed, since runs of one seed saw the same batches. It "
     "is called one, and coloured, only where it is larger than its spread, of two seeds or more, "
-    "and not below {smallest:g}. Rows in italics are of the experiment report: another data set "
-    "and another network, so that signs and ratios compare, not levels. Faults with * are kept "
-    "from training.")
+    "and not below {smallest:g}; a run with one seed claims nothing. Rows in italics are of "
+    "the experiment report: another data set and another network, so that signs and ratios "
+    "compare, not levels. Faults with * are kept from training.")
 
 
 def write_page(config: ExperimentConfig, size: Size, results: Sequence[Mapping[str, Any]],
-               folder: Path) -> Path:
+               folder: Path, pictures: Pictures) -> Path:
     """Write the page, its plots and the figures behind it.
 
     Args:
         config: The experiment.
         size: How much was done.
-        results: Of every run and seed.
+        results: Of the runs and seeds that are done.
         folder: Where to; made if it is not there.
+        pictures: That lie in the folder already.
 
     Returns:
         The page.
     """
     folder.mkdir(parents=True, exist_ok=True)
     figures = figures_of(config, results)
-    conclusions = Conclusions(config, figures, size).all()
+    conclusions = Conclusions(config, figures, size, pictures.changes).all()
     plots = draw_plots(config, figures, folder)
     write_json(folder / FIGURES_FILE, _document(config, size, figures, conclusions))
     page = folder / PAGE_FILE
-    page.write_text(_page(config, figures, conclusions, plots), encoding="utf-8")
+    page.write_text(_page(config, figures, conclusions, plots, pictures), encoding="utf-8")
     return page
 
 
@@ -71,16 +74,17 @@ def _document(config: ExperimentConfig, size: Size, figures: Mapping[str, RunFig
 
 
 def _page(config: ExperimentConfig, figures: Mapping[str, RunFigures],
-          conclusions: Sequence[Conclusion], plots: Mapping[str, str]) -> str:
+          conclusions: Sequence[Conclusion], plots: Mapping[str, str], pictures: Pictures) -> str:
     tables = Tables(config, figures)
-    start = figures[config.start].about
+    start = figures.get(config.start, next(iter(figures.values()))).about
     parts = ["<!doctype html><html lang='en'><meta charset='utf-8'>"
              f"<title>Adaptive query routing against the baseline</title><style>{STYLE}</style>",
              "<h1>Adaptive query routing against the baseline</h1>",
              f"<p>aqr_perception {__version__}, network {html.escape(start['preset'])}, on "
              f"{html.escape(start['device'])}, CPU threads a run: {start['threads']}. All figures: "
              f"<a href='{FIGURES_FILE}'>{FIGURES_FILE}</a>.</p>"]
-    if not start["trained"]:
+    parts.append(_undone(Comparison(config, figures)))
+    if config.start in figures and not start["trained"]:
         parts.append("<p class='note'>The weights that all runs start from are not trained: these "
                      "figures show that the path works, and nothing about the methods.</p>")
     parts.append("<p>" + HOW_TO_READ.format(smallest=config.evaluation.smallest_difference)
@@ -93,7 +97,7 @@ def _page(config: ExperimentConfig, figures: Mapping[str, RunFigures],
         ("Runs", tables.runs()),
         ("Main figures", tables.main() + picture("metrics", "mAP of every run, a dot a seed")),
         ("Each run against its like", tables.against()),
-        ("AP by class", tables.classes() + f"<h3>Less {config.start}</h3>"
+        ("AP by class", tables.classes() + "<h3>Less each run's like</h3>"
          + tables.class_differences()),
         ("Time, memory, gradients", tables.cost()),
         ("Losses", tables.parts() + picture("losses", "loss over the steps")
@@ -101,6 +105,7 @@ def _page(config: ExperimentConfig, figures: Mapping[str, RunFigures],
          + picture("gradients", "norm of the gradient over the steps")),
         ("What AQR does to the features", tables.monitor()
          + picture("monitor", "weights and changes over the steps")),
+        ("Weight maps", _map_pictures(pictures)),
         ("Theoretical maximum and what occurred", "<p>r + (1 - r)·clamp; with reference: true it "
          "is r + clamp. Training has denoising queries, measuring has none.</p>"
          + tables.factors()),
@@ -110,9 +115,52 @@ def _page(config: ExperimentConfig, figures: Mapping[str, RunFigures],
         ("Faults that differ only in who lies", tables.pairs()),
         ("What the gates see", "<p>AUROC of “leave this out”: of whole sensors over frames, of "
          "queries and of tokens within a frame. 0.5 is chance.</p>" + tables.calibration()),
-        ("Conclusions", _conclusions(conclusions))]
+        ("Where the attention goes", _attention_pictures(pictures)),
+        ("Goals", tables.goals()),
+        ("Conclusions in plain words", _conclusions(conclusions))]
     parts += [f"<h2>{title}</h2>{body}" for title, body in sections if body]
     return "\n".join(parts) + "\n"
+
+
+def _undone(runs: Comparison) -> str:
+    """Which runs and seeds are missing; nothing where none is."""
+    undone = runs.undone()
+    if not undone:
+        return ""
+    each = "; ".join(f"{name}, seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
+                     for name, seeds in undone.items())
+    return ("<p class='note'>Not all is done. Differences are taken over the seeds that both runs "
+            f"have. Missing: {each}.</p>")
+
+
+def _map_pictures(pictures: Pictures) -> str:
+    """Factors on the tokens of the pictured frame, of weight maps and of a gate."""
+    parts = [f"<h3>{scene}</h3><p><img alt='factor on each token, {scene}' src='{name}'></p>"
+             for scene, name in pictures.maps.items()]
+    if parts:
+        parts.insert(0, f"<p>Factor on each token of one held-out frame ({pictures.frame}), of "
+                     "each run's first seed: left the bird's-eye view with the front up, right all "
+                     "cameras. Above each, its least and its largest factor.</p>")
+    return "".join(parts)
+
+
+def _attention_pictures(pictures: Pictures) -> str:
+    """Attention mass of the pictured frame, and what gates keep of each sensor and token."""
+    parts = []
+    if pictures.attention:
+        parts.append(
+            f"<p>One held-out frame ({pictures.frame}) without a fault and under four, each run's "
+            "first seed. From above, front up: true boxes black, the cloud as it was shown grey; a "
+            "dot is a query at the last layer, larger the surer it is, red where all of its "
+            "attention goes to the LiDAR, blue where all goes to cameras. Bars: share of the "
+            "attention that each sensor gets, mean over queries and layers (red and blue), and "
+            "what the gate lets it keep (yellow).</p>"
+            f"<p><img alt='attention by query and sensor' src='{pictures.attention}'></p>")
+    if pictures.gate_maps:
+        parts.append("<h3>What the gate keeps of each token</h3><p>The same frame, mean over the "
+                     "queries.</p><p><img alt='factor of the gate on each token' "
+                     f"src='{pictures.gate_maps}'></p>")
+    return "".join(parts)
 
 
 def _conclusions(conclusions: Sequence[Conclusion]) -> str:

@@ -122,6 +122,8 @@ def _monitor(figure: Any, figures: Runs) -> bool:
 def _faults(figure: Any, config: ExperimentConfig, figures: Runs) -> bool:
     """Difference in mAP to the competitor; what is not called a difference is left white."""
     names = [name for name in figures if name != config.competitor]
+    if config.competitor not in figures or not names:
+        return False
     faults = config.evaluation.fault_names
     found = [[difference(figures[name], figures[config.competitor], f"fault.{fault}",
                          config.evaluation.smallest_difference) for name in names]

@@ -6,16 +6,20 @@ import html
 import math
 from collections.abc import Mapping, Sequence
 
+from aqr_perception.experiment.comparing import Comparison
 from aqr_perception.experiment.config import ExperimentConfig
-from aqr_perception.experiment.differences import Difference, difference
+from aqr_perception.experiment.differences import Difference
 from aqr_perception.experiment.figures import CLEAN_METRICS, LEVELS, LOSS_PARTS, RunFigures
-from aqr_perception.experiment.published import VALUES
+from aqr_perception.experiment.goals import GOALS, against_competitor
+from aqr_perception.experiment.published import GRADIENT_RANGES, NAN_GRADIENTS, VALUES
 from aqr_perception.simulation.faults import FAULTS, MATCHED_PAIRS
 from aqr_perception.training.fault_sampler import HELD_OUT
 from aqr_perception.types import CLASS_NAMES
 
 Runs = Mapping[str, RunFigures]
 UNKNOWN = "–"
+UNDER_FAULTS = {"faults": "mAP under faults", "faults.seen": "seen faults",
+                "faults.unseen": "unseen faults", "faults.misleading": "misleading faults"}
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -57,38 +61,61 @@ class Tables:
     def __init__(self, config: ExperimentConfig, figures: Runs) -> None:
         self.config = config
         self.figures = figures
-
-    def difference(self, run: str, against: str, metric: str) -> Difference:
-        """One run less another."""
-        return difference(self.figures[run], self.figures[against], metric,
-                          self.config.evaluation.smallest_difference)
+        self.done = Comparison(config, figures)
+        self.difference = self.done.difference
 
     def runs(self) -> str:
-        """What each run is."""
-        rows = [(f"<b>{name}</b>", html.escape(self.config.runs[name].about),
-                 ", ".join(self.config.against(name)) or UNKNOWN,
-                 f"{run.about['parameters']:,}", f"{run.about['aqr_parameters']:,}")
-                for name, run in self.figures.items()]
-        return table(("run", "what it is", "held against", "parameters", "of AQR"), rows)
+        """What each run is, and which of its seeds are done."""
+        undone, rows = self.done.undone(), []
+        for name, run in self.config.runs.items():
+            about = self.figures[name].about if name in self.figures else None
+            seeds = self.figures[name].seeds if name in self.figures else ()
+            left = ", ".join(map(str, undone.get(name, ())))
+            rows.append((f"<b>{name}</b>", html.escape(run.about),
+                         ", ".join(self.config.against(name)) or UNKNOWN,
+                         ", ".join(map(str, seeds)) or UNKNOWN,
+                         f"<b>{left}</b>" if left else UNKNOWN,
+                         *(f"{about[key]:,}" if about else UNKNOWN
+                           for key in ("parameters", "aqr_parameters"))))
+        return table(("run", "what it is", "held against", "seeds done", "seeds missing",
+                      "parameters", "of AQR"), rows)
 
     def main(self) -> str:
         """Metrics on clean frames, and mAP under faults; the report's below."""
-        metrics = (*CLEAN_METRICS, "faults", "faults.seen", "faults.unseen")
+        metrics = (*CLEAN_METRICS, *UNDER_FAULTS)
         rows = [(name, *(with_spread(run, metric) for metric in metrics))
                 for name, run in self.figures.items()]
         rows += [(f"<i>{name}</i>", *(number(values.get(metric, math.nan)) for metric in metrics))
                  for name, values in VALUES.items()]
-        return table(("run", *CLEAN_METRICS, "mAP under faults", "seen faults", "unseen faults"),
-                     rows)
+        return table(("run", *CLEAN_METRICS, *UNDER_FAULTS.values()), rows)
 
     def against(self) -> str:
         """Each run less those that it is held against."""
-        metrics = ("mAP", "NDS", "faults", "faults.seen", "faults.unseen")
+        metrics = ("mAP", "NDS", *UNDER_FAULTS)
         rows = [(name, other, *(difference_cell(self.difference(name, other, metric))
                                 for metric in metrics))
-                for name in self.figures for other in self.config.against(name)]
-        return table(("run", "less", "mAP", "NDS", "mAP under faults", "seen faults",
-                      "unseen faults"), rows)
+                for name in self.figures for other in self.config.against(name)
+                if self.done.has(other)]
+        base, aqr = VALUES.values()
+        rows.append(("<i>report: AQR</i>", "<i>its baseline</i>",
+                     *(f"{aqr[metric] - base[metric]:+.3f}" if metric in aqr else UNKNOWN
+                       for metric in metrics)))
+        return table(("run", "less", "mAP", "NDS", *UNDER_FAULTS.values()), rows)
+
+    def goals(self) -> str:
+        """What each AQR gains over the competitor, where there is a goal; below, what the truth
+        would.
+        """
+        oracles = [name for name, run in self.config.runs.items() if run.oracle]
+        rows = [("<i>wanted</i>", *(f"<i>{goal.least:+.3f}</i>" for goal in GOALS))]
+        for names, form in ((self.done.able, "{}"), (oracles, "<i>{}</i>")):
+            for name in names:
+                found = [(goal, against_competitor(self.done, name, goal)) for goal in GOALS]
+                if self.done.has(name, self.config.competitor):
+                    rows.append((form.format(name), *(
+                        difference_cell(one) + (" ✓" if goal.reached(one) else "")
+                        for goal, one in found)))
+        return table(("run", *(goal.title for goal in GOALS)), rows) if len(rows) > 1 else ""
 
     def classes(self) -> str:
         """AP by class."""
@@ -99,36 +126,43 @@ class Tables:
         return table(("run", *(name.replace("_", " ") for name in CLASS_NAMES)), rows)
 
     def class_differences(self) -> str:
-        """AP by class, less the weights that all started from; the report's against its own."""
-        start = self.config.start
-        rows = [(name, *(difference_cell(self.difference(name, start, f"AP.{one}"))
-                         for one in CLASS_NAMES)) for name in self.figures if name != start]
+        """AP by class, less that of each run's like; the report's against its own."""
+        rows = [(f"{name} less {other}", *(
+            difference_cell(self.difference(name, other, f"AP.{one}")) for one in CLASS_NAMES))
+            for name in self.figures for other in self.config.against(name)
+            if self.done.has(other)]
         base, aqr = VALUES.values()
-        rows.append(("<i>report</i>", *(f"{aqr[f'AP.{one}'] - base[f'AP.{one}']:+.3f}"
-                                        for one in CLASS_NAMES)))
+        rows.append(("<i>report: AQR less baseline</i>",
+                     *(f"{aqr[f'AP.{one}'] - base[f'AP.{one}']:+.3f}" for one in CLASS_NAMES)))
         return table(("run", *(name.replace("_", " ") for name in CLASS_NAMES)), rows)
 
     def cost(self) -> str:
-        """Time, memory, gradients that were not finite."""
-        usual = self.figures[self.config.competitor].mean("seconds_per_step")
+        """Time, memory, gradients that were not finite; the report's below, as far as it says."""
+        competitor = self.figures.get(self.config.competitor)
+        usual = competitor.mean("seconds_per_step") if competitor else math.nan
         rows: list[Sequence[str]] = []
         for name, run in self.figures.items():
+            largest = max(run.values.get("largest_gradient", (math.nan,)))
             rows.append((
                 name, with_spread(run, "seconds_per_step", 2),
                 number(run.mean("seconds_per_step") / usual if usual else math.nan, 2),
-                number(run.mean("seconds"), 0), number(run.mean("memory_mib"), 0),
-                number(run.mean("milliseconds"), 0), _counts(run, "inf_gradients"),
-                _counts(run, "nan_gradients"), number(run.mean("first_loss"), 2),
-                with_spread(run, "last_loss", 2)))
+                number(run.mean("seconds"), 0), number(run.mean("eye_seconds"), 0),
+                number(run.mean("memory_mib"), 0), number(run.mean("milliseconds"), 0),
+                number(run.mean("typical_gradient"), 1), number(largest, 1),
+                _counts(run, "inf_gradients"), _counts(run, "nan_gradients"),
+                number(run.mean("first_loss"), 2), with_spread(run, "last_loss", 2)))
         base = next(iter(VALUES.values()))["seconds_per_step"]
         for name, values in VALUES.items():
-            rows.append((f"<i>{name}</i>", *(number(values[key], digits) if key in values else
-                         number(values["seconds_per_step"] / base, 2) for key, digits in (
-                             ("seconds_per_step", 2), ("ratio", 2), ("seconds", 0),
-                             ("memory_mib", 0))), UNKNOWN, number(values["inf_gradients"], 0),
-                         UNKNOWN, number(values["first_loss"], 2), number(values["last_loss"], 2)))
+            rows.append((
+                f"<i>{name}</i>", number(values["seconds_per_step"], 2),
+                number(values["seconds_per_step"] / base, 2), number(values["seconds"], 0), UNKNOWN,
+                number(values["memory_mib"], 0), UNKNOWN, GRADIENT_RANGES[name],
+                number(values["largest_gradient"], 1), number(values["inf_gradients"], 0),
+                NAN_GRADIENTS[name], number(values["first_loss"], 2),
+                number(values["last_loss"], 2)))
         return table(("run", "seconds a step", "times the competitor's (report: its baseline's)",
-                      "training [s]", "peak memory [MiB]", "ms a frame", "infinite gradients",
+                      "training [s]", "the gate's eye before [s]", "peak memory [MiB]",
+                      "ms a frame", "gradient's norm, median", "largest", "infinite gradients",
                       "NaN gradients", "loss at first", "loss at last"), rows)
 
     def parts(self) -> str:
@@ -176,6 +210,8 @@ class Tables:
         """The same less the competitor."""
         competitor = self.config.competitor
         others = [name for name in self.figures if name != competitor]
+        if competitor not in self.figures:
+            return ""
         rows = [(_fault(fault), *(difference_cell(self.difference(name, competitor,
                                                                   f"fault.{fault}"))
                                   for name in others))

@@ -47,6 +47,9 @@ class WatchedDetector:
         detector: To be measured.
         device: Where.
         oracle: See `RunConfig`.
+
+    Attributes:
+        shown: The last frame, as it was shown.
     """
 
     def __init__(self, detector: Detector, device: torch.device, oracle: str = "") -> None:
@@ -54,6 +57,7 @@ class WatchedDetector:
         self.device = device
         self.mounting = Mounting()
         self._oracle = oracle
+        self.shown: SensorFrame | None = None
         self._last: tuple[Batch, DetectorOutput] | None = None
         self._hook = self.detector.register_forward_hook(self._keep)
 
@@ -74,6 +78,7 @@ class WatchedDetector:
             frame: As it is shown.
             labels: What is wrong with it.
         """
+        self.shown = frame
         faults = KnownFaults((labels,), rigid.inverse(self.mounting.model_from_lidar)[None])
         if self._oracle:
             batch = prepare([frame], self.detector.config, self.mounting, ALL_BOXES)

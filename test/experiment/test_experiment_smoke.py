@@ -78,8 +78,9 @@ def test_an_oracle_leaves_out_what_is_known_to_be_wrong(done):
 
 def test_the_page_holds_figures_and_no_claims_about_untrained_weights(done):
     page = (done / "page" / "index.html").read_text()
-    for title in ("Main figures", "AP by class", "Losses", "mAP under faults", "Conclusions",
-                  "Faults that differ only in who lies", "What the gates see"):
+    for title in ("Main figures", "AP by class", "Losses", "mAP under faults",
+                  "Faults that differ only in who lies", "What the gates see", "Goals",
+                  "Weight maps", "Where the attention goes", "Conclusions in plain words"):
         assert f"<h2>{title}</h2>" in page
     assert "nan" not in page
     for name in ("metrics", "losses", "loss_parts", "gradients", "monitor", "faults"):
