@@ -77,7 +77,7 @@ def draw_maps(rows: Mapping[str, TokenMaps], rig: Sequence[str], path: Path) -> 
         figure.colorbar(image, ax=list(axes.ravel()), shrink=0.6,
                         label="factor; 1 (white): as without AQR")
 
-    _save(draw, (11.0, 1.35 * len(rows) + 0.5), path)
+    _save(draw, (11.0, max(1.35 * len(rows) + 0.5, 2.6)), path)
 
 
 def _from_above(axis: Any, view: View, colors: Any) -> None:

@@ -43,13 +43,10 @@ def _all_together(runs: Comparison, run: str, mended: str, base: str) -> str:
     if missing:
         return (f"{', '.join(missing)} is not done yet: what the faults of the code cost is not "
                 "known.")
-    mending = in_words(runs.difference(mended, run, "mAP"), "gains", "loses",
-                       "changes nothing that could be told")
-    idea = in_words(runs.difference(mended, base, "mAP"), "is better", "is worse",
-                    "cannot be told from it")
-    return (f"All faults of the published code together: mending them ({mended} against {run}) "
-            f"{mending} in clean mAP. What is left of it {idea} against {base}: that is what "
-            "weight maps as such do.")
+    mending = in_words(runs.difference(mended, run, "mAP"), "a gain", "a loss")
+    idea = in_words(runs.difference(mended, base, "mAP"), "better", "worse")
+    return (f"All faults of the published code together, clean mAP: mending them ({mended} against "
+            f"{run}): {mending}. What weight maps as such do ({mended} against {base}): {idea}.")
 
 
 def _no_gradient(runs: Comparison, run: str, mended: str) -> str:
@@ -73,12 +70,12 @@ def _leak(runs: Comparison, run: str, mended: str) -> str:
         values = runs.figures[name].values
         both = zip(values.get("largest_factor.training", ()), values.get("largest_factor", ()))
         gap = Difference(name, name, "largest_factor", tuple(a - b for a, b in both), 0.0)
-        return in_words(gap, "larger in training than in measuring", "smaller in training",
-                        "not different in training")
+        return in_words(gap, "larger in training than in measuring",
+                        "smaller in training than in measuring")
 
     text = ("2. The truth leaks. Noisy copies of the true objects are drawn into the maps, in "
             f"training alone. If that matters, the largest factor on a feature is larger in "
-            f"training: in {run} it is {excess(run)}")
+            f"training. In {run}: {excess(run)}")
     if mended and runs.has(mended):
         text += f"; in {mended}, which leaves them out, {excess(mended)}"
     return (text + ". Training looks at many more frames than measuring, which raises its largest "
@@ -90,12 +87,12 @@ def _no_identity(runs: Comparison, run: str, mended: str, base: str) -> str:
     def start(name: str) -> str:
         change = " and ".join(f"{runs.mean(name, f'first.relative_change.{one}'):.0%} ({one})"
                               for one in MODALITIES)
-        loss = in_words(runs.difference(name, base, "first_loss"), "begins higher",
-                        "begins lower", "begins as high")
-        return f"{name} changes {change} of the features when it begins, and its loss {loss}"
+        loss = in_words(runs.difference(name, base, "first_loss"), "higher", "lower")
+        return f"{name} changes {change} of the features, the first loss: {loss}"
 
     text = ("3. No identity. The published maps scale features from the first step on, which a "
-            f"trained decoder does not expect: {start(run)} against {base}")
+            f"trained decoder does not expect. Features and loss (against {base}) at the start"
+            f": {start(run)}")
     return text + (f"; {start(mended)}" if mended and runs.has(mended) else "") + "."
 
 

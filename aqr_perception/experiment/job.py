@@ -7,10 +7,11 @@ fault, and ``result.json``, all figures of it, once all is done.
 from __future__ import annotations
 
 import hashlib
+import shutil
 import statistics
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -213,13 +214,31 @@ def _trainer(job: Job, steps: int, done: Callable[[], None]) -> RunTrainer:
 
 
 def _seeing(job: Job, network: Detector, steps: int) -> Detector:
-    """The network once its gate has learned to see."""
+    """The network once its gate has learned to see; runs with equal gates share what they saw."""
     folder = job.folder / EYE_FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    part, settings = job.config.training.eye, eye_settings(job.config, job.seed, steps)
+    hold_to(folder / SETTINGS_FILE, {
+        "start": _digest(job.start), "aqr": asdict(job.config.runs[job.name].aqr),
+        "training": asdict(settings), "pool": part.pool})
+    other = None if (folder / WEIGHTS_FILE).exists() or job.probe else _same_eye(job, folder)
+    if other is not None:
+        for name in (LOG_FILE, WEIGHTS_FILE):
+            shutil.copyfile(other / name, folder / name)
     if not (folder / WEIGHTS_FILE).exists():
-        GateTrainer(network, Drives.open(job.drives).train, Mounting(),
-                    eye_settings(job.config, job.seed, steps), folder, resolve_device(job.device),
-                    job.config.training.eye.pool).run()
+        GateTrainer(network, Drives.open(job.drives).train, Mounting(), settings, folder,
+                    resolve_device(job.device), part.pool).run()
     return checkpoint.load(folder / WEIGHTS_FILE)
+
+
+def _same_eye(job: Job, folder: Path) -> Path | None:
+    """The folder of another run's eye that came from the same settings and is done."""
+    mine = (folder / SETTINGS_FILE).read_bytes()
+    for other in sorted(job.out.glob(f"runs/*/seed_{job.seed}/{EYE_FOLDER}")):
+        settings = other / SETTINGS_FILE
+        if (other / WEIGHTS_FILE).exists() and settings.exists() and settings.read_bytes() == mine:
+            return other
+    return None
 
 
 def _eye_seconds(job: Job, steps: int) -> float:

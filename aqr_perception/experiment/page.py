@@ -105,18 +105,19 @@ def _page(config: ExperimentConfig, figures: Mapping[str, RunFigures],
          + picture("gradients", "norm of the gradient over the steps")),
         ("What AQR does to the features", tables.monitor()
          + picture("monitor", "weights and changes over the steps")),
-        ("Weight maps", _map_pictures(pictures)),
+        ("Weight maps", _map_pictures(pictures) + tables.changes(pictures.changes)),
         ("Theoretical maximum and what occurred", "<p>r + (1 - r)·clamp; with reference: true it "
          "is r + clamp. Training has denoising queries, measuring has none.</p>"
          + tables.factors()),
-        ("mAP under faults", tables.faults() + f"<h3>Less {config.competitor}</h3>"
-         + tables.fault_differences() + picture("faults", "differences by fault and run")
+        ("mAP under faults", tables.faults() + tables.fault_differences()
+         + picture("faults", "differences by fault and run")
          + "<details><summary>Every severity</summary>" + tables.severities() + "</details>"),
         ("Faults that differ only in who lies", tables.pairs()),
         ("What the gates see", "<p>AUROC of “leave this out”: of whole sensors over frames, of "
          "queries and of tokens within a frame. 0.5 is chance.</p>" + tables.calibration()),
         ("Where the attention goes", _attention_pictures(pictures)),
-        ("Goals", tables.goals()),
+        ("Goals", tables.goals() and f"<p>mAP less {config.competitor}'s; ✓: reached. In italics "
+         "what the truth in place of the gate gives.</p>" + tables.goals()),
         ("Conclusions in plain words", _conclusions(conclusions))]
     parts += [f"<h2>{title}</h2>{body}" for title, body in sections if body]
     return "\n".join(parts) + "\n"

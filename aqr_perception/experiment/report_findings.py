@@ -14,8 +14,7 @@ from aqr_perception.experiment.published import AQR, BASELINE, LARGE_CLASSES, SM
 TOPIC, ADVICE = "What the experiment report found", "What the experiment report advises"
 PARTS = {"loss_cls": "class", "loss_bbox": "box", "dn_loss_cls": "class, noisy copies",
          "dn_loss_bbox": "box, noisy copies"}
-HOLDS, OPPOSITE = "holds here, too", "is the other way round here"
-NOT_SHOWN = "is not found here"
+HOLDS, OPPOSITE, NOT_SHOWN = "the same", "the other way round", "no difference"
 
 
 def findings(runs: Comparison) -> list[Conclusion]:
@@ -28,8 +27,8 @@ def findings(runs: Comparison) -> list[Conclusion]:
         return [Conclusion(TOPIC, f"Its pair is {run} against {base}; {', '.join(missing)} is not "
                            "done yet, so nothing can be said.")]
     lines = [f"Its pair is {run} against {base} here."]
-    for metric, title in (("mAP", "mAP fell"), ("NDS", "NDS fell")):
-        lines.append(f"{title} by {_report(metric):+.4f} there: this "
+    for metric in ("mAP", "NDS"):
+        lines.append(f"{metric} changed by {_report(metric):+.4f} there; here: "
                      f"{in_words(runs.difference(run, base, metric), OPPOSITE, HOLDS, NOT_SHOWN)}.")
     lines += [*_small_objects(runs, run, base), *_cost(runs, run, base), *_losses(runs, run, base),
               *_gradients(runs, run, base), *_cameras(runs, run)]
@@ -53,7 +52,7 @@ def _small_objects(runs: Comparison, run: str, base: str) -> Iterator[str]:
     there = (np.mean([_report(f"AP.{name}") for name in SMALL_CLASSES])
              - np.mean([_report(f"AP.{name}") for name in LARGE_CLASSES]))
     yield (f"Small objects suffered more than large ones there (AP {there:+.3f}, small less "
-           f"large): this {in_words(gap, OPPOSITE, HOLDS, NOT_SHOWN)}.")
+           f"large); here: {in_words(gap, OPPOSITE, HOLDS, NOT_SHOWN)}.")
 
 
 def _cost(runs: Comparison, run: str, base: str) -> Iterator[str]:
@@ -71,13 +70,13 @@ def _losses(runs: Comparison, run: str, base: str) -> Iterator[str]:
         here = runs.difference(run, base, metric)
         if here.values:
             yield (f"The loss {title} higher there ({VALUES[AQR][metric]:.2f} against "
-                   f"{VALUES[BASELINE][metric]:.2f}): this "
+                   f"{VALUES[BASELINE][metric]:.2f}); here: "
                    f"{in_words(here, HOLDS, OPPOSITE, NOT_SHOWN)}.")
     for part, title in PARTS.items():
         here, there = runs.difference(run, base, f"part.{part}"), _report(f"part.{part}")
         if here.values:
             above, below = (HOLDS, OPPOSITE) if there > 0 else (OPPOSITE, HOLDS)
-            yield (f"The loss of {title} ended {there:+.4f} there: this "
+            yield (f"The loss of {title} ended {there:+.4f} there; here: "
                    f"{in_words(here, above, below, NOT_SHOWN)}.")
 
 
@@ -103,7 +102,7 @@ def _cameras(runs: Comparison, run: str) -> Iterator[str]:
         if gap.values:
             there = VALUES[AQR]
             yield (f"{title} there ({there[f'{name}.camera']:.3f} against "
-                   f"{there[f'{name}.lidar']:.3f}): this "
+                   f"{there[f'{name}.lidar']:.3f}); here: "
                    f"{in_words(gap, HOLDS, OPPOSITE, NOT_SHOWN)}.")
 
 

@@ -12,6 +12,7 @@ from aqr_perception.experiment.differences import Difference
 from aqr_perception.experiment.figures import CLEAN_METRICS, LEVELS, LOSS_PARTS, RunFigures
 from aqr_perception.experiment.goals import GOALS, against_competitor
 from aqr_perception.experiment.published import GRADIENT_RANGES, NAN_GRADIENTS, VALUES
+from aqr_perception.experiment.views import Change
 from aqr_perception.simulation.faults import FAULTS, MATCHED_PAIRS
 from aqr_perception.training.fault_sampler import HELD_OUT
 from aqr_perception.types import CLASS_NAMES
@@ -185,6 +186,17 @@ class Tables:
                  for name, values in VALUES.items() if names[0] in values]
         return table(("run", *(name.replace("_", " ").replace(".", ", ") for name in names)), rows)
 
+    def changes(self, changes: Mapping[str, Change]) -> str:
+        """Relative change of one frame's features, as the report measures it and as we do."""
+        rows = [(name, *(number(values[k]) for k in range(2)
+                         for values in (one.zeros, one.of_report, one.ours)))
+                for name, one in changes.items() if self.config.runs[name].aqr.mode == "weight_map"]
+        head = [f"{modality}, {what}" for modality in ("lidar", "camera")
+                for what in ("share of exact zeros", "mean of |ΔF| / |F|, the report's",
+                             "Σ|ΔF| / Σ|F|, ours")]
+        return ("<h3>Relative change of this frame, without a fault</h3>"
+                + table(("run", *head), rows)) if rows else ""
+
     def factors(self) -> str:
         """The largest factor that could be on a feature, and the one that was."""
         rows = []
@@ -216,7 +228,7 @@ class Tables:
                                                                   f"fault.{fault}"))
                                   for name in others))
                 for fault in self.config.evaluation.fault_names]
-        return table(("fault", *others), rows)
+        return f"<h3>Less {competitor}</h3>" + table(("fault", *others), rows)
 
     def severities(self) -> str:
         """MAP under every fault in every severity."""

@@ -107,12 +107,12 @@ def test_each_run_is_held_against_its_like():
 
 def test_the_reports_findings_are_found_again_or_not():
     text = said(figures(), FOUND)
-    assert "mAP fell by -0.0178 there: this holds here, too (-0.050, spread 0.000)." in text
+    assert "mAP changed by -0.0178 there; here: the same (-0.050, spread 0.000)." in text
     assert "A step took 2.97 times the baseline's there; here 2.00 times." in text
     same = figures(maps=run("maps", mAP=[.5, .51, .5], faults=[.3, .31, .3]))
-    assert "mAP fell by -0.0178 there: this is not found here" in said(same, FOUND)
+    assert "mAP changed by -0.0178 there; here: no difference" in said(same, FOUND)
     better = figures(maps=run("maps", mAP=[.55, .56, .55], faults=[.3, .31, .3]))
-    assert "this is the other way round here (+0.050" in said(better, FOUND)
+    assert "here: the other way round (+0.050" in said(better, FOUND)
     one = figures(maps=run("maps", (1,), mAP=[.45]))
     assert "nothing can be claimed from one seed" in said(one, FOUND)
     assert "maps is not done yet" in said(without("maps"), FOUND)
@@ -201,11 +201,11 @@ def test_the_causes_are_told_from_the_published_code_and_its_twin():
     changes = {"theirs": Change((.7, .0), (.1, .36), (.33, .36))}
     text = " ".join(one.text for one in Conclusions(config, found, SIZE, changes).all()
                     if one.topic == "Why the report's AQR hurt")
-    assert "(mended against theirs) gains (+0.100, spread 0.000) in clean mAP" in text
-    assert "cannot be told from it (+0.000" in text
-    assert "in theirs it is larger in training than in measuring (+0.533" in text
+    assert "(mended against theirs): a gain (+0.100, spread 0.000)" in text
+    assert "(mended against finetune_faults): no difference (+0.000" in text
+    assert "In theirs: larger in training than in measuring (+0.533" in text
     assert "theirs changes 10% (lidar) and 110% (camera)" in text
-    assert "its loss begins higher (+3.000" in text
+    assert "the first loss: higher (+3.000" in text
     assert "lidar: 70% zeros, 0.100 by the report's statistic, 0.330 by ours" in text
     assert "3.6 times by the report's (there 3.4) and 1.1 by ours" in text
 

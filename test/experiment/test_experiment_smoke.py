@@ -91,6 +91,25 @@ def test_the_page_holds_figures_and_no_claims_about_untrained_weights(done):
     assert document["runs"]["gate"]["seeds"] == [0, 1]
 
 
+def test_the_page_is_written_from_what_is_done(drives, done, tmp_path):
+    out = tmp_path / "part"
+    shutil.copytree(done, out)
+    for torn in ("finetune_faults/seed_0", "finetune_faults/seed_1", "gate/seed_1"):
+        (out / "runs" / torn / "result.json").unlink()
+    (out / "runs" / "aggressive" / "seed_0" / "weights.safetensors").unlink()
+    (out / "page" / "index.html").unlink()
+    assert experiment(drives, out, "--page-only") == 0
+    page = (out / "page" / "index.html").read_text()
+    assert "Missing: finetune_faults, seeds 0, 1; gate, seed 1." in page
+    assert "nan" not in page
+    assert "weight_maps" not in page
+    assert not (out / "runs" / "gate" / "seed_1" / "result.json").exists()
+    assert experiment(drives, out, "--only", "gate,baseline", "--seeds", "1") == 0
+    assert "Missing: finetune_faults, seeds 0, 1." in (out / "page" / "index.html").read_text()
+    shutil.rmtree(out / "runs")
+    assert experiment(drives, out, "--page-only") == 2
+
+
 def test_equal_seeds_give_equal_numbers(drives, done, tmp_path):
     """In processes and with a plan of their own, in another order."""
     runs = yaml.safe_load(SMOKE.read_text())["runs"]
@@ -132,7 +151,9 @@ def test_a_folder_of_another_experiment_is_refused(drives, done, tmp_path, capsy
 @pytest.mark.parametrize(("arguments", "message"), [
     (["--drives", "/nowhere"], "no such folder; make it with 'simulate"),
     (["--init", "/nowhere"], "no such weights file"),
-    (["--processes", "0"], "--processes is 0"), (["--budget", "0"], "--budget is 0 hours")])
+    (["--processes", "0"], "--processes is 0"), (["--budget", "0"], "--budget is 0 hours"),
+    (["--only", "gate,gato"], "--only names 'gato'; expected some of baseline"),
+    (["--seeds", "2"], "--seeds names '2'; expected some of 0, 1")])
 def test_arguments_that_do_not_fit_are_told_in_a_line(drives, tmp_path, capsys, arguments, message):
     assert experiment(drives, tmp_path / "out", *arguments) == 2
     error = capsys.readouterr().err
