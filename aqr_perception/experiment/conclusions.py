@@ -192,8 +192,9 @@ class Conclusions:
                 continue
             told = [fault for fault, value in known.items() if value >= GOOD_AUROC]
             missed = [fault for fault, value in known.items() if value <= BAD_AUROC]
-            text = (f"{name} tells {len(told)} of {len(known)} faults of whole sensors with an "
-                    f"AUROC of {GOOD_AUROC:g} or more ({listed(told)}) and {len(missed)} with "
+            seeds = "" if len(figures.seeds) > 1 else " (one seed)"
+            text = (f"{name}{seeds} tells {len(told)} of {len(known)} faults of whole sensors with "
+                    f"an AUROC of {GOOD_AUROC:g} or more ({listed(told)}) and {len(missed)} with "
                     f"{BAD_AUROC:g} or less ({listed(missed)}).")
             for key in figures.values:
                 if key.startswith("blame."):

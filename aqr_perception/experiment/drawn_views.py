@@ -15,6 +15,8 @@ DOTS_PER_INCH = 75
 REACH = 45.0
 """Of the scene from above [m]."""
 MOST_POINTS = 2500
+LEAST_REACH = 0.002
+"""Factors nearer to 1 than this are white."""
 GAP = 1
 """Cells between the maps of two cameras."""
 
@@ -47,37 +49,41 @@ def draw_attention(views: Mapping[str, Mapping[str, View]], path: Path) -> None:
     _save(draw, (2.6 * len(runs) + 0.4, 3.5 * len(scenes)), path)
 
 
-def draw_maps(rows: Mapping[str, TokenMaps], rig: Sequence[str], path: Path) -> None:
+def draw_maps(rows: Mapping[str, TokenMaps], rig: Sequence[str], path: Path, alike: bool) -> None:
     """A row each: the factors on the bird's-eye view, and on all cameras in one strip.
 
     Args:
         rows: By title.
         rig: Names of the cameras.
         path: Of the file.
+        alike: All rows have the same colours; otherwise each has its own, so that weak maps show.
     """
-    everything = np.concatenate([part.ravel() for maps in rows.values()
-                                 for part in (maps.bev, maps.cameras)])
-    known = everything[np.isfinite(everything)]
-    reach = max(float(np.abs(known - 1).max(initial=0.0)), 0.01)
+    reaches = {title: _reach(maps) for title, maps in rows.items()}
+    if alike:
+        reaches = dict.fromkeys(rows, max(reaches.values()))
 
     def draw(figure: Any) -> None:
         axes = figure.subplots(len(rows), 2, squeeze=False, width_ratios=[1, 6])
-        image = None
         for (title, maps), (left, right) in zip(rows.items(), axes):
             for axis, values in ((left, maps.bev), (right, _strip(maps.cameras))):
-                image = axis.imshow(values, cmap="RdBu_r", vmin=1 - reach, vmax=1 + reach,
+                image = axis.imshow(values, cmap="RdBu_r", vmin=1 - reaches[title],
+                                    vmax=1 + reaches[title], interpolation="nearest",
                                     origin="lower" if axis is left else "upper",
-                                    interpolation="nearest",
                                     aspect="equal" if axis is left else "auto")
                 axis.set(xticks=[], yticks=[])
             left.set_ylabel(title.replace("_", "\n_", 1), fontsize=7)
             left.set_title(_range(maps.bev), fontsize=7)
             right.set_title(_range(maps.cameras), fontsize=7)
+            figure.colorbar(image, ax=right, pad=0.01).ax.tick_params(labelsize=6)
         axes[-1, 1].set_xlabel("   |   ".join(rig), fontsize=7)
-        figure.colorbar(image, ax=list(axes.ravel()), shrink=0.6,
-                        label="factor; 1 (white): as without AQR")
 
-    _save(draw, (11.0, max(1.35 * len(rows) + 0.5, 2.6)), path)
+    _save(draw, (11.0, 1.35 * len(rows) + 0.5), path)
+
+
+def _reach(maps: TokenMaps) -> float:
+    """How far the factors are from 1 at most, but as far as one could care about."""
+    values = np.concatenate([maps.bev.ravel(), maps.cameras.ravel()])
+    return max(float(np.nanmax(np.abs(values - 1), initial=0.0)), LEAST_REACH)
 
 
 def _from_above(axis: Any, view: View, colors: Any) -> None:

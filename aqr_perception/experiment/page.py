@@ -141,7 +141,8 @@ def _map_pictures(pictures: Pictures) -> str:
     if parts:
         parts.insert(0, f"<p>Factor on each token of one held-out frame ({pictures.frame}), of "
                      "each run's first seed: left the bird's-eye view with the front up, right all "
-                     "cameras. Above each, its least and its largest factor.</p>")
+                     "cameras. White is 1, as without AQR; each row has colours of its own, and "
+                     "above each map stand its least and its largest factor.</p>")
     return "".join(parts)
 
 

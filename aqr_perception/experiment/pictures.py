@@ -146,7 +146,7 @@ def _draw(config: ExperimentConfig, views: dict[str, dict[str, View]], folder: P
              if view.maps is not None} if gates else {}
     if shown:
         gate_maps = "gate_maps.png"
-        draw_maps(shown, _rig(views), folder / gate_maps)
+        draw_maps(shown, _rig(views), folder / gate_maps, alike=True)
     for setting in MAP_SCENES:
         title = _title(setting)
         rows = {name: view[title].maps for name, view in views.items()
@@ -154,7 +154,7 @@ def _draw(config: ExperimentConfig, views: dict[str, dict[str, View]], folder: P
         known = {name: one for name, one in rows.items() if one is not None}
         if known:
             maps[title] = f"weight_maps_{setting.fault}.png"
-            draw_maps(known, _rig(views), folder / maps[title])
+            draw_maps(known, _rig(views), folder / maps[title], alike=False)
     clean = {name: view[_title(CLEAN)].change for name, view in views.items()}
     changes = {name: one for name, one in clean.items() if one is not None}
     return Pictures(attention, maps, gate_maps, changes, frame)

@@ -56,13 +56,16 @@ def _small_objects(runs: Comparison, run: str, base: str) -> Iterator[str]:
 
 
 def _cost(runs: Comparison, run: str, base: str) -> Iterator[str]:
-    for metric, title, digits in (("seconds_per_step", "A step took", 2),
-                                  ("memory_mib", "Memory was", 2)):
-        ratio = runs.mean(run, metric) / runs.mean(base, metric)
+    for metric, title in (("seconds_per_step", "A step took"), ("memory_mib", "Memory was")):
+        mine, theirs = (dict(zip(one.seeds, one.values.get(metric, ())))
+                        for one in (runs.figures[run], runs.figures[base]))
+        ratios = [mine[seed] / theirs[seed] for seed in mine if theirs.get(seed)]
         there = VALUES[AQR][metric] / VALUES[BASELINE][metric]
-        if math.isfinite(ratio):
-            yield (f"{title} {there:.{digits}f} times the baseline's there; here "
-                   f"{ratio:.{digits}f} times.")
+        if ratios:
+            spread = f"{min(ratios):.2f} to {max(ratios):.2f} over the seeds" \
+                if len(ratios) > 1 else "one seed, so nothing is claimed"
+            yield (f"{title} {there:.2f} times the baseline's there; here {np.mean(ratios):.2f} "
+                   f"times ({spread}).")
 
 
 def _losses(runs: Comparison, run: str, base: str) -> Iterator[str]:

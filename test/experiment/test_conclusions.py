@@ -108,7 +108,8 @@ def test_each_run_is_held_against_its_like():
 def test_the_reports_findings_are_found_again_or_not():
     text = said(figures(), FOUND)
     assert "mAP changed by -0.0178 there; here: the same (-0.050, spread 0.000)." in text
-    assert "A step took 2.97 times the baseline's there; here 2.00 times." in text
+    assert ("A step took 2.97 times the baseline's there; here 2.00 times (2.00 to 2.00 over the "
+            "seeds).") in text
     same = figures(maps=run("maps", mAP=[.5, .51, .5], faults=[.3, .31, .3]))
     assert "mAP changed by -0.0178 there; here: no difference" in said(same, FOUND)
     better = figures(maps=run("maps", mAP=[.55, .56, .55], faults=[.3, .31, .3]))
