@@ -59,6 +59,7 @@ class TrainingPart:
         learning_rate: At the start.
         peak: Highest learning rate as a multiple of that.
         rising: Share of the steps up to there.
+        aqr_ratio: Learning rate of adaptive query routing, which is new, as a multiple of that.
         denoising_groups: Most noisy copies of each object.
         average: Decay of the moving average of the weights that is evaluated; 0: the last weights.
         fault_share: Share of spoiled frames, where a run does not say otherwise.
@@ -71,6 +72,7 @@ class TrainingPart:
     learning_rate: float = 1e-4
     peak: float = 3.0
     rising: float = 0.2
+    aqr_ratio: float = 1.0
     denoising_groups: int = 3
     average: float = 0.99
     fault_share: float = 0.5

@@ -55,7 +55,7 @@ def training_settings(config: ExperimentConfig, name: str, seed: int, steps: int
         average=part.average, faults=FaultSampling(config.fault_share(name)),
         freeze_baseline=config.runs[name].freeze_baseline,
         log_every=max(1, steps // LOG_LINES), save_every=SAVE_EVERY, workers=0,
-        denoising_groups=part.denoising_groups, half=part.half)
+        denoising_groups=part.denoising_groups, half=part.half, aqr_lr_ratio=part.aqr_ratio)
 
 
 def eye_settings(config: ExperimentConfig, seed: int, steps: int) -> TrainingSettings:

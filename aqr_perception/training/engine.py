@@ -67,6 +67,8 @@ class TrainingSettings:
         clip: Largest L2 norm of the gradient.
         average: Decay of the moving average of the weights that is kept as the result; 0 for none.
         image_lr_ratio: Learning rate of the image trunk as a share of the rest's.
+        aqr_lr_ratio: Learning rate of adaptive query routing as a multiple of the rest's: on a
+            trained network it alone is new.
         augmentation: Ranges.
         faults: Which frames are spoiled.
         freeze_baseline: Train the parameters of adaptive query routing alone; without denoising,
@@ -91,6 +93,7 @@ class TrainingSettings:
     clip: float = 35.0
     average: float = 0.998
     image_lr_ratio: float = 1.0
+    aqr_lr_ratio: float = 1.0
     augmentation: Augmentation = field(default_factory=Augmentation)
     faults: FaultSampling = field(default_factory=FaultSampling)
     freeze_baseline: bool = False
@@ -353,12 +356,12 @@ class _Steps(Sampler[int]):
 
 def _groups(detector: Detector, settings: TrainingSettings) -> list[dict[str, Any]]:
     """Parameters by weight decay and learning-rate share, in the order of the network."""
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    ratios = {"tokenizer.image.": settings.image_lr_ratio,
+              "decoder.router.": settings.aqr_lr_ratio}
+    groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
     for name, parameter in detector.named_parameters():
         if parameter.requires_grad:
-            key = (parameter.ndim > 1, name.startswith("image_backbone."))
-            groups.setdefault(key, []).append(parameter)
-    return [{"params": parameters,
-             "weight_decay": settings.weight_decay if decayed else 0.0,
-             "lr_ratio": settings.image_lr_ratio if of_images else 1.0}
-            for (decayed, of_images), parameters in groups.items()]
+            ratio = next((ratio for part, ratio in ratios.items() if name.startswith(part)), 1.0)
+            groups.setdefault((parameter.ndim > 1, ratio), []).append(parameter)
+    return [{"params": parameters, "weight_decay": settings.weight_decay if decayed else 0.0,
+             "lr_ratio": ratio} for (decayed, ratio), parameters in groups.items()]
