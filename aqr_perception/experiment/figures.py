@@ -28,17 +28,15 @@ import numpy as np
 from aqr_perception.experiment.calibration import blame_auroc, mean_of, sensor_auroc
 from aqr_perception.experiment.config import ExperimentConfig
 from aqr_perception.model.aqr.monitor import MODALITIES
-from aqr_perception.simulation.faults import MATCHED_PAIRS
+from aqr_perception.simulation.faults import FAULTS, MATCHED_PAIRS
 from aqr_perception.training.fault_sampler import HELD_OUT
 
 CLEAN_METRICS = ("mAP", "NDS", "mATE", "mASE", "mAOE", "mAVE", "mAAE")
 LEVELS = ("sensor", "query", "token")
 LOSS_PARTS = ("loss_cls", "loss_bbox", "dn_loss_cls", "dn_loss_bbox", "loss_heat", "loss_gate",
               "loss_agreement", "loss_distillation")
-MISLEADING = ("lidar_stale", "lidar_late", "lidar_rotated", "lidar_ghosts", "all_cameras_stale",
-              "all_cameras_late", "all_cameras_rotated", "camera_frozen", "camera_decalibrated",
-              "camera_swapped", "spatial_misalignment", "temporal_misalignment")
-"""Faults under which a sensor delivers good data that are untrue: of another time or place."""
+MISLEADING = tuple(name for name, fault in FAULTS.items() if not fault.flagged)
+"""Faults that nobody flags: a sensor delivers, and what it delivers is wrong."""
 
 Result = Mapping[str, Any]
 """Content of a result file, see `job`."""
