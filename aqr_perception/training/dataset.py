@@ -51,18 +51,22 @@ class FrameSource(Protocol):
 
 @dataclass(frozen=True)
 class FramesBefore:
-    """The frames before those of a batch, moved by the same augmentation.
+    """The frames before those of a batch, moved by the same augmentation, and those before them.
+
+    A fault that persists begins between the two: who lies shows when it begins.
 
     Attributes:
         batch: One entry a frame.
         there: (B,) bool; where it is False there is none, and the frame itself stands in, so that
             every process has frames to look at.
-        trust: (B, S) what the gate may have thought of the sensors in them.
+        earlier: The sound frames before them.
+        earlier_there: (B,) bool, likewise.
     """
 
     batch: Batch
     there: Tensor
-    trust: Tensor
+    earlier: Batch
+    earlier_there: Tensor
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,7 @@ class _Sample:
     annotations: Annotations
     faults: FaultLabels
     before: SensorFrame | None
-    trust: NDArray[np.float32]
+    earlier: SensorFrame | None
     rng: np.random.Generator
 
 
@@ -159,7 +163,8 @@ class StepDataset(Dataset[TrainingBatch]):
             before = FramesBefore(
                 self._batch([sample.before or sample.frame for sample in samples], worlds),
                 torch.tensor([sample.before is not None for sample in samples]),
-                torch.from_numpy(np.stack([sample.trust for sample in samples])))
+                self._batch([sample.earlier or sample.frame for sample in samples], worlds),
+                torch.tensor([sample.earlier is not None for sample in samples]))
         return TrainingBatch(batch, targets, faults, before)
 
     def _sample(self, position: int) -> _Sample:
@@ -170,17 +175,19 @@ class StepDataset(Dataset[TrainingBatch]):
         how = self.sampler.draw(position)
         index = self._frame_at(how.position)
         frame, annotations = self.source.read(index)
-        past = max(how.past, int(compares_frames(self.config)))
+        past = max(how.past, 2 * compares_frames(self.config))
         frames = [*(self.source.history(index, past) if past else ()), frame]
+        earlier = frames[-3] if len(frames) > 2 else None
         frame, faults, before = self.sampler.spoil(how, frames, annotations)
         rng = np.random.default_rng([self.seed, 1, how.position])
         if self.augmentation is not None:
             whole = how.fault != "none" or position % self.augmentation.whole_every == 0
             if before is not None:
                 before = augment_frame(before, self.augmentation, copy.deepcopy(rng), whole)
+            if earlier is not None:
+                earlier = augment_frame(earlier, self.augmentation, copy.deepcopy(rng), whole)
             frame = augment_frame(frame, self.augmentation, rng, whole)
-        return _Sample(frame, annotations, faults, before, self.sampler.trust_before(how, faults),
-                       rng)
+        return _Sample(frame, annotations, faults, before, earlier, rng)
 
     def _batch(self, frames: Sequence[SensorFrame], worlds: NDArray[np.float64]) -> Batch:
         """Preprocess frames and move them, if the world is moved at all."""

@@ -281,14 +281,17 @@ class Trainer:
 
     def _history(self, item: TrainingBatch) -> TemporalMemory | None:
         """What the network would have kept of the frames before."""
-        if item.before is None:
+        before = item.before
+        if before is None:
             return None
-        kept = look_back(self.detector, to_device(item.before.batch, self.device))
-        if kept is None:
-            return None
-        there = item.before.there.to(self.device)
-        kept = kept.take(torch.arange(len(there), device=self.device), there)
-        return replace(kept, trust=item.before.trust.to(self.device))
+        history = None
+        for batch, there in ((before.earlier, before.earlier_there), (before.batch, before.there)):
+            history = look_back(self.detector, to_device(batch, self.device), history)
+            if history is None:
+                return None
+            index = torch.arange(len(there), device=self.device)
+            history = history.take(index, there.to(self.device))
+        return history
 
     def _denoising(self, targets: list[Targets]) -> DenoisingQueries | None:
         """Noisy copies of the truth; a frame's noise follows from its number alone."""

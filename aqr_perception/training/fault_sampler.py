@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from aqr_perception.simulation.fault_labels import FaultLabels
 from aqr_perception.simulation.faults import FAULTS, MATCHED_PAIRS, SEVERITIES, apply
@@ -19,9 +18,6 @@ from aqr_perception.types import Annotations, SensorFrame
 
 HELD_OUT = ("camera_swapped", "lidar_rotated", "all_cameras_rotated")
 """Faults that training does not see unless told to, so that figures on them are of the unknown."""
-
-UNSEEN, MISTAKEN = 0.25, 0.1
-"""How often what a gate thought of the frame before is that all is well, or wrong of a sensor."""
 
 LONGEST_PAST = 5
 """Frames before that a fault may draw on: 2 s of old data at 2 Hz, seen from the frame before."""
@@ -137,27 +133,6 @@ class FaultSampler:
     def _spoiling(self, position: int, fault: str, rng: np.random.Generator) -> Spoiling:
         severity = self.settings.severities[rng.integers(len(self.settings.severities))]
         return Spoiling(position, fault, severity, bool(rng.random() < self.settings.persisting))
-
-    def trust_before(self, how: Spoiling, labels: FaultLabels) -> NDArray[np.float32]:
-        """What a gate may have thought of the sensors in the frame before.
-
-        Mostly what is right; now and then that all is well, since it did not see the fault begin,
-        or ill of one sensor, so that it does not stick to a mistake.
-
-        Args:
-            how: What `draw` returned.
-            labels: What is wrong with the frame.
-
-        Returns:
-            (S,) 0 to 1.
-        """
-        rng = np.random.default_rng([self.seed, 5, how.position])
-        missed, mistaken, chosen = rng.random() < UNSEEN, rng.random() < MISTAKEN, rng.random()
-        distrusted = labels.leave_out & (how.persisting and not missed)
-        if mistaken:
-            distrusted[int(chosen * len(distrusted))] ^= True
-        values = rng.random(len(distrusted))
-        return np.where(distrusted, 0.3 * values, 1 - 0.2 * values).astype(np.float32)
 
     def spoil(self, how: Spoiling, frames: Sequence[SensorFrame], annotations: Annotations
               ) -> tuple[SensorFrame, FaultLabels, SensorFrame | None]:

@@ -8,7 +8,7 @@ together with the decoder afterwards.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -34,17 +34,15 @@ from aqr_perception.types import Batch, Mounting
 
 @dataclass(frozen=True)
 class Before:
-    """The frames before those of a batch, after the trunks.
+    """Frames before those of a batch, after the trunks.
 
     Attributes:
         scene: What came out.
         there: (B,) bool, False where there is none.
-        trust: (B, S) what the gate may have thought of them.
     """
 
     scene: Scene
     there: Tensor
-    trust: Tensor
 
 
 class GateTask(nn.Module):
@@ -64,24 +62,26 @@ class GateTask(nn.Module):
                              "at frames; expected aqr.mode gate with learned: true")
         self.router = router
 
-    def forward(self, scene: Scene, before: Before | None) -> tuple[GateLogits, Contrast | None]:
+    def forward(self, scene: Scene, before: Sequence[Before]
+                ) -> tuple[GateLogits, Contrast | None]:
         """Judge sensors and tokens.
 
         Args:
             scene: B frames.
-            before: The frames before, where the gate compares frames.
+            before: Frames before them, the earliest first, each judged in its turn; none where the
+                gate does not compare frames.
 
         Returns:
             Logits without those of queries, and the contrast for the agreement loss.
         """
         with full_precision(scene.memory.tokens):
-            if before is not None:
+            history = None
+            for one in before:
                 with torch.no_grad():
-                    kept = self.router.remember(before.scene)
-                index = torch.arange(len(before.there), device=before.there.device)
-                kept = replace(kept.take(index, before.there), trust=before.trust)
-                scene = replace(scene, history=kept)
-            return self.router.judge(scene)
+                    history = self.router.remember(replace(one.scene, history=history))
+                index = torch.arange(len(one.there), device=one.there.device)
+                history = history.take(index, one.there)
+            return self.router.judge(replace(scene, history=history))
 
 
 @dataclass(frozen=True)
@@ -91,13 +91,13 @@ class Looked:
     Attributes:
         number: Of the batch.
         scene: What came out.
-        before: The frames before, or None.
+        before: Frames before, the earliest first.
         labels: Whom to trust.
     """
 
     number: int
     scene: Scene
-    before: Before | None
+    before: tuple[Before, ...]
     labels: GateLabels
 
 
@@ -111,7 +111,7 @@ class GateTrainer(Trainer):
         settings: How; all else is frozen whatever they say.
         folder: Of the run.
         device: Where.
-        pool: Number of batches that are looked at again and again; each takes 3.5 MiB a frame.
+        pool: Number of batches that are looked at again and again; each takes 5 MiB a frame.
         command: What the weights say they were trained with.
 
     Raises:
@@ -149,10 +149,11 @@ class GateTrainer(Trainer):
         """Run a batch through the trunks, and find out whom to trust in it."""
         item = self.dataset[number]
         self.detector.eval()
-        scene, before = self._seen(item.batch), None
-        if item.before is not None:
-            before = Before(self._seen(item.before.batch), item.before.there.to(self.device),
-                            item.before.trust.to(self.device))
+        scene, past = self._seen(item.batch), item.before
+        before: tuple[Before, ...] = ()
+        if past is not None:
+            before = tuple(Before(self._seen(batch), there.to(self.device)) for batch, there in (
+                (past.earlier, past.earlier_there), (past.batch, past.there)))
         assert item.faults is not None
         logits, _ = GateTask(self.detector.decoder.router)(scene, before)
         labels = labels_of(logits, item.faults, item.batch, self.detector.config)
@@ -161,10 +162,12 @@ class GateTrainer(Trainer):
     def _seen(self, batch: Batch) -> Scene:
         """What the trunks make of a batch, without all that the gate never reads."""
         scene = look_at(self.detector, to_device(batch, self.device))
+        # Copies: a view would keep all of what it is a part of.
         memory = replace(scene.memory, tokens=scene.memory.tokens.half(),
-                         positions=scene.memory.positions[:, :0])
-        bare = replace(scene.batch, images=scene.batch.images[..., :0],
-                       points=scene.batch.points[:0], point_frame=scene.batch.point_frame[:0])
+                         positions=scene.memory.positions[:, :0].clone())
+        bare = replace(scene.batch, images=scene.batch.images[..., :0].clone(),
+                       points=scene.batch.points[:0].clone(),
+                       point_frame=scene.batch.point_frame[:0].clone())
         return replace(scene, memory=memory, batch=bare, facts=plain_facts(scene))
 
     def _save_batch(self, item: Any) -> Path:

@@ -65,9 +65,11 @@ def steps_of(detector: Detector, faults: FaultSampling, first: int, count: int, 
 
 
 def history_of(detector: Detector, item):
-    kept = look_back(detector, item.before.batch)
-    kept = kept.take(torch.arange(len(item.before.there)), item.before.there)
-    return replace(kept, trust=item.before.trust)
+    history, index = None, torch.arange(len(item.before.there))
+    for batch, there in ((item.before.earlier, item.before.earlier_there),
+                         (item.before.batch, item.before.there)):
+        history = look_back(detector, batch, history).take(index, there)
+    return history
 
 
 def in_double(batch: Batch) -> Batch:
@@ -85,7 +87,8 @@ def test_it_starts_as_the_network_without_it():
     item = steps_of(gate, FaultSampling(), 0, 1)[0]
     assert item.before.there.any()
     item = replace(item, batch=in_double(item.batch),
-                   before=replace(item.before, batch=in_double(item.before.batch)))
+                   before=replace(item.before, batch=in_double(item.before.batch),
+                                  earlier=in_double(item.before.earlier)))
     gate, plain = gate.double(), plain.double()
     output, expected = gate(item.batch, history=history_of(gate, item)), plain(item.batch)
     for name in ("logits", "boxes"):
@@ -132,6 +135,9 @@ def test_a_gate_alone_thinks_what_it_thinks_in_the_network(tmp_path):
     whole = detector(item.batch, history=history_of(detector, item))
     logits, _ = GateTask(detector.decoder.router)(looked.scene, looked.before)
     assert logits.query is None
+    for scene in (looked.scene, *(one.scene for one in looked.before)):
+        kept = (scene.memory.positions, scene.batch.images, scene.batch.points)
+        assert sum(part.untyped_storage().nbytes() for part in kept) == 0
     for name in ("frame", "token"):  # what is kept of the tokens is in half precision
         torch.testing.assert_close(getattr(logits, name), getattr(whole.aqr.logits, name),
                                    rtol=0, atol=1e-3)

@@ -35,7 +35,6 @@ from aqr_perception.model.aqr.output import (
 )
 from aqr_perception.model.aqr.places import full_precision
 from aqr_perception.model.aqr.routing import Router, Routing, Scene
-from aqr_perception.model.aqr.statistics import plain_facts
 from aqr_perception.model.aqr.temporal import TemporalMemory, remember
 from aqr_perception.model.attention import EXCLUDED
 from aqr_perception.model.memory import Memory
@@ -116,15 +115,19 @@ class GateRouter(Router):
                 return GateState(scene, None, None, None, logits, logits, None, None)
             return self._look(scene)
 
-    def _look(self, scene: Scene) -> GateState:
+    def _judged(self, scene: Scene) -> tuple[Evidence, Tensor, Tensor]:
+        """Evidence, (B, S, hidden) what is to be thought of the sensors, and their logits."""
         before = scene.history.history if isinstance(scene.history, AqrOutput) else scene.history
         evidence = gather(scene, before, self.descriptors, self.config)
         hidden = self.graph(evidence)
         frame = torch.cat([self.frame_head[0](hidden[:, :1]), self.frame_head[1](hidden[:, 1:])],
                           dim=1).squeeze(-1)
+        return evidence, hidden, frame
+
+    def _look(self, scene: Scene) -> GateState:
+        evidence, hidden, frame = self._judged(scene)
         tokens = self.token_evidence(scene, evidence, hidden) if self.config.token else None
-        trust = frame.sigmoid().where(evidence.maps.present, evidence.trusted)
-        state = GateState(scene, remember(evidence.maps, scene, trust), evidence,
+        state = GateState(scene, _kept(scene, evidence, frame), evidence,
                           _contrast(evidence) if self.training else None, hidden, frame, tokens,
                           None)
         if self.config.query:
@@ -132,9 +135,9 @@ class GateRouter(Router):
         return state
 
     def remember(self, scene: Scene) -> TemporalMemory:
-        """Keep frames, all sensors trusted, without routing anything; see `history.look_back`."""
-        maps = self.descriptors(scene, plain_facts(scene).occupancy)
-        return remember(maps, scene, torch.ones_like(maps.present, dtype=maps.bev.dtype))
+        """Keep frames for the next ones without routing anything; see `history.look_back`."""
+        evidence, _, frame = self._judged(scene)
+        return _kept(scene, evidence, frame)
 
     def judge(self, scene: Scene) -> tuple[GateLogits, Contrast | None]:
         """Think about sensors and tokens without routing anything."""
@@ -249,6 +252,12 @@ class GateRouter(Router):
         """Each matching query with another one's bias."""
         order = torch.randperm(bias.shape[1] - first, device=bias.device) + first
         return torch.cat([bias[:, :first], bias[:, order]], dim=1)
+
+
+def _kept(scene: Scene, evidence: Evidence, frame: Tensor) -> TemporalMemory:
+    """What the next frame is compared with; of an absent sensor is thought what was."""
+    trust = frame.sigmoid().where(evidence.maps.present, evidence.trusted)
+    return remember(evidence.maps, scene, trust)
 
 
 def _read(memory: Memory) -> Tensor:

@@ -19,16 +19,17 @@ if TYPE_CHECKING:
 
 
 @torch.no_grad()
-def look_back(detector: Detector, batch: Batch) -> TemporalMemory | None:
+def look_back(detector: Detector, batch: Batch, history: TemporalMemory | None = None
+              ) -> TemporalMemory | None:
     """Make the history that belongs to the frames after those of a batch.
 
-    Equal to ``detector(batch).aqr.history`` at the cost of the trunks alone, but for what is
-    thought of the sensors: all are trusted. Frame b of the next batch is compared with frame b of
-    this one; `TemporalMemory.take` reorders.
+    Equal to ``detector(batch, history=history).aqr.history`` at the cost of the trunks alone.
+    Frame b of the next batch is compared with frame b of this one; `TemporalMemory.take` reorders.
 
     Args:
         detector: The network, in the mode (training or not) that the next batch will run in.
         batch: The frames before.
+        history: Of the frames before those, or None.
 
     Returns:
         The history; None where AQR has no use for one.
@@ -36,7 +37,7 @@ def look_back(detector: Detector, batch: Batch) -> TemporalMemory | None:
     router = detector.decoder.router
     if not isinstance(router, GateRouter) or not router.config.learned:
         return None
-    scene = look_at(detector, batch)
+    scene = look_at(detector, batch, history)
     with full_precision(scene.memory.tokens):
         return router.remember(scene)
 
