@@ -28,6 +28,8 @@ class EyePart:
         peak: Highest learning rate as a multiple of that.
         rising: Share of the steps up to there.
         fault_share: Share of spoiled frames.
+        matched: Share of those that come as twins, which differ in who lies.
+        persisting: Share of those whose fault began a frame before.
     """
 
     share: float = 0.0
@@ -37,6 +39,8 @@ class EyePart:
     peak: float = 5.0
     rising: float = 0.2
     fault_share: float = 0.7
+    matched: float = 0.5
+    persisting: float = 0.7
 
     def __post_init__(self) -> None:
         _at_least_one(self, "training.eye", ("pool", "batch_size"))

@@ -39,6 +39,9 @@ from aqr_perception.model.aqr.temporal import TemporalMemory, remember
 from aqr_perception.model.attention import EXCLUDED
 from aqr_perception.model.memory import Memory
 
+LEAST_TRUST = 1e-3
+"""Trust beyond this, to either side, counts as this: opinions must be able to change."""
+
 INITIAL_SPREAD = 1e-5
 """Standard deviation of the last layers' weights at the start: no effect, but a gradient."""
 
@@ -96,6 +99,7 @@ class GateRouter(Router):
         self.descriptors = Descriptors(channels, config)
         self.graph = SensorGraph(config)
         self.frame_head = nn.ModuleList(nn.Linear(config.hidden, 1) for _ in range(2))
+        self.carried = nn.Parameter(torch.zeros(2))
         self.query_evidence = QueryEvidence(config)
         self.query_sensor = nn.Linear(config.hidden, config.hidden)
         self.query_content = nn.ModuleList(
@@ -122,7 +126,18 @@ class GateRouter(Router):
         hidden = self.graph(evidence)
         frame = torch.cat([self.frame_head[0](hidden[:, :1]), self.frame_head[1](hidden[:, 1:])],
                           dim=1).squeeze(-1)
-        return evidence, hidden, frame
+        return evidence, hidden, frame + self._opinion(evidence.trusted)
+
+    def _opinion(self, trusted: Tensor) -> Tensor:
+        """(B, S) what is left of the opinion of the frame before.
+
+        Log-odds add up, as in a Bayesian filter: where this frame tells nothing about a sensor, the
+        opinion stays, and fades.
+        """
+        start = self.config.initial_logit
+        odds = trusted.clamp(LEAST_TRUST, 1 - LEAST_TRUST).logit().clamp(max=start) - start
+        kinds = self.carried.sigmoid()[[0] + [1] * (trusted.shape[1] - 1)]
+        return odds * kinds * float(self.config.time)
 
     def _look(self, scene: Scene) -> GateState:
         evidence, hidden, frame = self._judged(scene)

@@ -225,3 +225,20 @@ def test_it_learns_whom_not_to_trust():
     assert healthy.min() > -0.5
     assert (faulty[..., 0] == EXCLUDED).all()
     assert faulty[..., 1:].min() > -0.5
+
+
+def test_an_opinion_stays_where_the_frame_tells_nothing_and_fades():
+    """Sensors that show nothing new keep their order, nearer to each other than before."""
+    made = router()
+    scene = make_scene()
+    before: AqrOutput = run(made, scene)[1]
+    trust = torch.full_like(before.history.trust, 0.99)
+    trust[:, 1] = 0.05
+    after: AqrOutput = run(made, replace(scene, history=replace(before.history, trust=trust)))[1]
+    odds, kept = trust.logit(), after.history.trust.logit()
+    assert (kept[:, 1] < kept[:, 0] - 1).all()
+    difference, left = odds[:, 0] - odds[:, 1], kept[:, 0] - kept[:, 1]
+    torch.testing.assert_close(left, difference / 2, rtol=0.05, atol=0.05)
+    without = router(time=False)
+    blind: AqrOutput = run(without, replace(scene, history=replace(before.history, trust=trust)))[1]
+    assert (blind.history.trust.amax(1) - blind.history.trust.amin(1)).max() < 1e-3

@@ -133,6 +133,8 @@ def test_say_is_taken_from_one_frame_at_a_time(aqr):
 def test_learns_in_every_part_at_the_first_step(aqr, refine):
     made = detector(aqr, refine=refine).train()
     history = made(batch()).aqr.history
+    if history is not None:  # so far all sensors are thought of alike
+        history = replace(history, trust=torch.full_like(history.trust, 0.9))
     output = made(batch(), copies(2, 0), history)
     loss = output.logits.square().sum() + output.boxes.square().sum()
     if output.aqr.contrast is not None:
