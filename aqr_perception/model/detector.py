@@ -21,7 +21,7 @@ from aqr_perception.model.heat import HeatHead, place_queries
 from aqr_perception.model.memory import select_sensors
 from aqr_perception.model.seed import all_logits
 from aqr_perception.model.tokens import Tokenizer, filled
-from aqr_perception.types import Batch, DetectorOutput
+from aqr_perception.types import Batch, DetectorOutput, Heat
 
 
 class Denoising(Protocol):
@@ -76,16 +76,9 @@ class Detector(nn.Module):
             selection = select_sensors(batch, has_lidar, has_image)
 
         memory = self.tokenizer(batch, selection)
-        references = self.reference_points.expand(len(has_input), -1, -1)
         heat = self.heat(memory) if self.heat else None
-        queries = Queries(references)
-        if heat is not None and self.config.decoder.placed:
-            references, tokens = place_queries(self.config, heat, batch.image_from_lidar,
-                                               selection.usable, references)
-            queries = Queries(references)
-            if self.config.decoder.seeded:
-                queries = Queries(references, tokens=tokens,
-                                  heat=all_logits(heat, self.reference_points))
+        queries = self.place(heat, batch, selection.usable)
+        references = queries.reference_points
         if denoising is not None:
             queries = queries.behind(denoising.reference_points, denoising.blocked, memory,
                                      selection)
@@ -96,3 +89,20 @@ class Detector(nn.Module):
             logits=logits[:, :, noisy:], boxes=boxes[:, :, noisy:], reference_points=references,
             has_input=has_input, dn_logits=logits[:, :, :noisy] if noisy else None,
             dn_boxes=boxes[:, :, :noisy] if noisy else None, heat=heat, aqr=report)
+
+    def place(self, heat: Heat | None, batch: Batch, usable: Tensor) -> Queries:
+        """Where the queries start: at fixed places, or where something seems to be.
+
+        Args:
+            heat: What the tokens seem to hold, or None.
+            batch: B frames.
+            usable: (B, S) bool, sensors that each frame may look at.
+        """
+        references = self.reference_points.expand(len(usable), -1, -1)
+        if heat is None or not self.config.decoder.placed:
+            return Queries(references)
+        references, tokens = place_queries(self.config, heat, batch.image_from_lidar, usable,
+                                           references)
+        if not self.config.decoder.seeded:
+            return Queries(references)
+        return Queries(references, tokens=tokens, heat=all_logits(heat, self.reference_points))

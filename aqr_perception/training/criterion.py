@@ -227,6 +227,10 @@ def _box_loss(predicted: Tensor, wanted: Tensor) -> Tensor:
 def gate_loss(logits: GateLogits | None, labels: GateLabels | None, none: Tensor) -> Tensor:
     """Supervise the gate where it is known whom to trust; each level counts alike.
 
+    Each level answers its own question. Where a sensor is to be left out as a whole, its places
+    teach nothing: else queries and tokens learn to blame wherever all sensors disagree, which only
+    a look at the whole frame can judge.
+
     Denoising queries have no logits there. Sensors that are absent are not judged. The means run
     over the entries of all processes.
 
@@ -238,14 +242,16 @@ def gate_loss(logits: GateLogits | None, labels: GateLabels | None, none: Tensor
     if logits is None or labels is None:
         return none
     unjudged = ~logits.usable
-    loss = none
+    loss, elsewhere = none, unjudged
     if logits.frame is not None and labels.frame is not None:
         loss = loss + _shared_bce(logits.frame, labels.frame.masked_fill(unjudged, torch.nan))
+        elsewhere = unjudged | (labels.frame < 0.5)
     if logits.query is not None and labels.query is not None:
-        wanted = labels.query.masked_fill(unjudged[:, None], torch.nan)
+        wanted = labels.query.masked_fill(elsewhere[:, None], torch.nan)
         loss = loss + _shared_bce(logits.query, wanted.expand_as(logits.query))
     if logits.token is not None and labels.token is not None:
-        wanted = labels.token.masked_fill(~logits.read, torch.nan)
+        nobody = ~logits.read | elsewhere[:, logits.layout.sensor.to(elsewhere.device)]
+        wanted = labels.token.masked_fill(nobody, torch.nan)
         loss = loss + _shared_bce(logits.token, wanted.expand_as(logits.token))
     return loss
 

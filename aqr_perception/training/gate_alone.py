@@ -1,4 +1,4 @@
-"""The gate's eye alone: what it thinks of sensors and tokens, taught without the decoder.
+"""The gate's eye alone: what it thinks of sensors, places and tokens, without the decoder.
 
 Whom to trust is known in training (`gate_labels`), and what the gate looks at comes from trunks
 that stay as they are. So a pool of frames runs through them once, and the gate looks at what came
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from aqr_perception.model.aqr.gate import GateRouter
 from aqr_perception.model.aqr.history import look_at
 from aqr_perception.model.aqr.output import Contrast, GateLabels, GateLogits
-from aqr_perception.model.aqr.places import full_precision
+from aqr_perception.model.aqr.places import full_precision, metres
 from aqr_perception.model.aqr.routing import Router, Scene
 from aqr_perception.model.aqr.statistics import plain_facts
 from aqr_perception.model.detector import Detector
@@ -64,7 +64,7 @@ class GateTask(nn.Module):
 
     def forward(self, scene: Scene, before: Sequence[Before]
                 ) -> tuple[GateLogits, Contrast | None]:
-        """Judge sensors and tokens.
+        """Judge sensors, places and tokens.
 
         Args:
             scene: B frames.
@@ -72,7 +72,7 @@ class GateTask(nn.Module):
                 gate does not compare frames.
 
         Returns:
-            Logits without those of queries, and the contrast for the agreement loss.
+            Logits, and the contrast for the agreement loss.
         """
         with full_precision(scene.memory.tokens):
             history = None
@@ -149,19 +149,21 @@ class GateTrainer(Trainer):
         """Run a batch through the trunks, and find out whom to trust in it."""
         item = self.dataset[number]
         self.detector.eval()
-        scene, past = self._seen(item.batch), item.before
+        scene, past = self._seen(item.batch, placed=True), item.before
         before: tuple[Before, ...] = ()
         if past is not None:
             before = tuple(Before(self._seen(batch), there.to(self.device)) for batch, there in (
                 (past.earlier, past.earlier_there), (past.batch, past.there)))
         assert item.faults is not None
         logits, _ = GateTask(self.detector.decoder.router)(scene, before)
-        labels = labels_of(logits, item.faults, item.batch, self.detector.config)
+        places = metres(scene.reference_points, self.detector.config.detection_range)
+        labels = labels_of(logits, item.faults, item.batch, self.detector.config,
+                           places[None].double().cpu().numpy())
         return Looked(number, scene, before, labels)
 
-    def _seen(self, batch: Batch) -> Scene:
+    def _seen(self, batch: Batch, placed: bool = False) -> Scene:
         """What the trunks make of a batch, without all that the gate never reads."""
-        scene = look_at(self.detector, to_device(batch, self.device))
+        scene = look_at(self.detector, to_device(batch, self.device), placed=placed)
         # Copies: a view would keep all of what it is a part of.
         memory = replace(scene.memory, tokens=scene.memory.tokens.half(),
                          positions=scene.memory.positions[:, :0].clone())

@@ -121,9 +121,7 @@ def _at_tokens(layout: TokenLayout, faults: KnownFaults, batch: Batch, config: D
     """(B, T) in the order of the memory's tokens."""
     rows, columns = layout.image_shape
     cells, pictures = layout.bev_shape[0] * layout.bev_shape[1], rows * columns
-    sensor = np.repeat([0, *(1 + view for view in layout.views)],
-                       [cells, *[pictures] * len(layout.views)])
-    out = keep[:, sensor]
+    out = keep[:, layout.sensor.numpy()]
     ground = _cell_places(layout.bev_shape, config.detection_range)
     for b, labels in enumerate(faults.labels):
         back = faults.lidar_from_model[b]

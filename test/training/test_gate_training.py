@@ -14,10 +14,12 @@ from two_processes import in_two_processes
 
 from aqr_perception.model.aqr.config import AqrConfig, GateConfig
 from aqr_perception.model.aqr.history import look_back
+from aqr_perception.model.aqr.output import GateLabels, GateLogits, TokenLayout
 from aqr_perception.model.detector import Detector
 from aqr_perception.simulation.faults import MATCHED_PAIRS
 from aqr_perception.training.augment import Augmentation
 from aqr_perception.training.baseline import freeze_baseline, with_aqr, with_mode
+from aqr_perception.training.criterion import gate_loss
 from aqr_perception.training.dataset import StepDataset, compares_frames
 from aqr_perception.training.engine import Trainer, TrainingSettings
 from aqr_perception.training.fault_sampler import FaultSampling
@@ -134,17 +136,36 @@ def test_a_gate_alone_thinks_what_it_thinks_in_the_network(tmp_path):
     detector = run.detector.eval()
     whole = detector(item.batch, history=history_of(detector, item))
     logits, _ = GateTask(detector.decoder.router)(looked.scene, looked.before)
-    assert logits.query is None
     for scene in (looked.scene, *(one.scene for one in looked.before)):
         kept = (scene.memory.positions, scene.batch.images, scene.batch.points)
         assert sum(part.untyped_storage().nbytes() for part in kept) == 0
     for name in ("frame", "token"):  # what is kept of the tokens is in half precision
         torch.testing.assert_close(getattr(logits, name), getattr(whole.aqr.logits, name),
                                    rtol=0, atol=1e-3)
+    # Of queries it knows where they start, not yet what they hold.
+    torch.testing.assert_close(logits.query[0], whole.aqr.logits.query[0], rtol=0, atol=1e-3)
     expected = gate_labels(whole, item.faults, item.batch, detector.config)
     for name in ("frame", "token", "sound"):
         torch.testing.assert_close(getattr(looked.labels, name), getattr(expected, name),
                                    equal_nan=True)
+    torch.testing.assert_close(looked.labels.query[0], expected.query[0], equal_nan=True)
+
+
+def test_places_of_a_sensor_that_lies_as_a_whole_teach_nothing():
+    layout = TokenLayout((1, 2), (0, 1), (1, 1))
+    assert layout.sensor.tolist() == [0, 0, 1, 2]
+    frame, query, token = (torch.zeros(shape, requires_grad=True)
+                           for shape in ((1, 3), (2, 1, 5, 3), (2, 1, 4)))
+    logits = GateLogits(frame, query, token, torch.ones(1, 3, dtype=torch.bool),
+                        torch.ones(1, 4, dtype=torch.bool), layout)
+    labels = GateLabels(torch.tensor([[1.0, 0.0, torch.nan]]), torch.zeros(1, 5, 3),
+                        torch.zeros(1, 4))
+    gate_loss(logits, labels, torch.zeros(())).backward()
+    assert (frame.grad != 0).tolist() == [[True, True, False]]
+    assert (query.grad != 0).all((0, 1, 2)).tolist() == [True, False, True]
+    assert (query.grad[..., 1] == 0).all()
+    assert (token.grad != 0).all((0, 1)).tolist() == [True, True, False, True]
+    assert (token.grad[..., 2] == 0).all()
 
 
 def test_a_gate_alone_leaves_the_rest_and_goes_on_where_it_stopped(tmp_path):

@@ -106,6 +106,9 @@ class GateRouter(Router):
             nn.Linear(channels, config.hidden) for _ in range(layers))
         self.query_head = nn.ModuleList(nn.Linear(config.hidden, 1) for _ in range(layers))
         self.token_evidence = TokenEvidence(config, layers)
+        for content in self.query_content:  # new beside an eye that may have learned already
+            nn.init.zeros_(content.weight)
+            nn.init.zeros_(content.bias)
         for head in (*self.frame_head, *self.query_head, self.token_evidence.head):
             nn.init.normal_(head.weight, std=INITIAL_SPREAD)
             nn.init.constant_(head.bias, config.initial_logit)
@@ -155,8 +158,16 @@ class GateRouter(Router):
         return _kept(scene, evidence, frame)
 
     def judge(self, scene: Scene) -> tuple[GateLogits, Contrast | None]:
-        """Think about sensors and tokens without routing anything."""
+        """Think about sensors, places and tokens without routing anything.
+
+        Queries are judged by what the sensors show where they start, not by what they hold.
+        """
         state = self.start(scene)
+        if state.query_base is not None:
+            empty = state.query_base.new_zeros(*scene.reference_points.shape[:2],
+                                               self.query_content[0].in_features)
+            for layer in range(len(self.query_head)):
+                self._query_logits(layer, empty, scene.reference_points, state)
         return self._logits(state), state.contrast
 
     def _at(self, reference_points: Tensor, state: GateState) -> Tensor:

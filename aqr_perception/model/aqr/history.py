@@ -42,21 +42,26 @@ def look_back(detector: Detector, batch: Batch, history: TemporalMemory | None =
         return router.remember(scene)
 
 
-def look_at(detector: Detector, batch: Batch, history: TemporalMemory | None = None) -> Scene:
-    """What AQR may look at in a batch before there is any query.
+def look_at(detector: Detector, batch: Batch, history: TemporalMemory | None = None,
+            placed: bool = False) -> Scene:
+    """What AQR may look at in a batch before any query has looked at anything.
 
     Args:
         detector: The network.
         batch: B frames.
         history: Of the frames before.
+        placed: Say where queries will start, too; else there are none.
     """
     config = detector.config
     selection = select_sensors(batch, config.lidar is not None, config.image is not None)
     memory = detector.tokenizer(batch, selection)
     image_size = (config.image.height, config.image.width) if config.image else (0, 0)
-    nothing = memory.tokens.new_zeros(len(memory.tokens), 0, 3)
-    return Scene(memory, nothing, nothing, 0, batch, image_size, config.detection_range, _unasked,
-                 history)
+    nothing = references = memory.tokens.new_zeros(len(memory.tokens), 0, 3)
+    if placed:
+        heat = detector.heat(memory) if detector.heat else None
+        references = detector.place(heat, batch, selection.usable).reference_points
+    return Scene(memory, references, nothing, 0, batch, image_size, config.detection_range,
+                 _unasked, history)
 
 
 def _unasked(layer: int, target: Tensor) -> tuple[Tensor, Tensor]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
 from aqr_perception.model.aqr.monitor import AqrReport
@@ -45,6 +46,14 @@ class TokenLayout:
     bev_shape: tuple[int, int]
     views: tuple[int, ...]
     image_shape: tuple[int, int]
+
+    @property
+    def sensor(self) -> Tensor:
+        """(T,) int64 sensor of each token: 0 the LiDAR, then the cameras."""
+        (rows, columns), (height, width) = self.bev_shape, self.image_shape
+        sensors = torch.tensor([0, *(1 + view for view in self.views)])
+        tokens = torch.tensor([rows * columns, *[height * width] * len(self.views)])
+        return sensors.repeat_interleave(tokens)
 
 
 @dataclass(frozen=True)
