@@ -133,7 +133,7 @@ class RunConfig:
     Attributes:
         about: What it is, in a line.
         against: Names of the runs that it differs from in one thing.
-        train: False measures the weights that all others start from.
+        train: False measures the weights that all others start from, as they are.
         fault_share: Share of spoiled frames in training; None: that of `TrainingPart`.
         freeze_baseline: Train adaptive query routing alone.
         oracle: The truth about faults stands in for the gate, in training and in evaluation: of

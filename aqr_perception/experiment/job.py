@@ -158,7 +158,7 @@ def work(job: Job, done: Callable[[float], None]) -> None:
         training["eye_seconds"] = _eye_seconds(job, job.size.steps)
         detector = checkpoint.load(job.folder / WEIGHTS_FILE)
     else:
-        detector = _start(job)
+        detector = _untrained(job)
     measured = _measure(job, detector, done)
     write_json(job.result, {"run": job.name, "seed": job.seed, "parts": job.parts,
                             "settings": fixed, "about": _about(detector, job),
@@ -263,6 +263,11 @@ def _start(job: Job) -> Detector:
     return shared_network(job.start, job.config)
 
 
+def _untrained(job: Job) -> Detector:
+    """The same with the run's AQR, which changes nothing by itself; an oracle may act in it."""
+    return start_network(_start(job), job.config, job.name, job.seed).eval()
+
+
 def _probe(job: Job) -> dict[str, float]:
     """Seconds a step and seconds a frame, of a few; the first of each pays for the start."""
     step = 0.0
@@ -273,7 +278,7 @@ def _probe(job: Job) -> dict[str, float]:
         step = sum(seconds[1:]) / len(seconds[1:]) + _eye_seconds(job, PROBE_STEPS) / PROBE_STEPS
         detector = checkpoint.load(job.folder / WEIGHTS_FILE)
     else:
-        detector = _start(job)
+        detector = _untrained(job)
     watched = WatchedDetector(detector, resolve_device(job.device),
                               job.config.runs[job.name].oracle)
     drives = Drives.open(job.drives).held_out

@@ -27,9 +27,7 @@ def shared_network(path: Path | None, config: ExperimentConfig) -> Detector:
         config: The experiment.
     """
     detector = checkpoint.load(path) if path else checkpoint.load_default()
-    made = start_network(detector, config, config.start, 0)
-    made.metadata = detector.metadata
-    return made.eval()
+    return start_network(detector, config, config.start, 0).eval()
 
 
 def start_network(start: Detector, config: ExperimentConfig, name: str, seed: int) -> Detector:
@@ -42,7 +40,9 @@ def start_network(start: Detector, config: ExperimentConfig, name: str, seed: in
         seed: Of what is new in it.
     """
     torch.manual_seed(seed)
-    return with_aqr(start, config.runs[name].aqr)
+    made = with_aqr(start, config.runs[name].aqr)
+    made.metadata = start.metadata
+    return made
 
 
 def training_settings(config: ExperimentConfig, name: str, seed: int, steps: int
