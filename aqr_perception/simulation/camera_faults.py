@@ -86,7 +86,7 @@ def noisy(case: Case) -> Result:
 
 
 def decalibrated(case: Case) -> Result:
-    """Knocked: the pose that is claimed is no longer the true one."""
+    """Knocked: the pose that is claimed is no longer the true one. From 6° on better left out."""
     cameras = case.some_cameras(3)
     angle = np.radians(case.level((2.5, 6.0, 12.0)))
     changed: dict[int, CameraImage | None] = {}
@@ -95,7 +95,7 @@ def decalibrated(case: Case) -> Result:
         turn = rotation(axis / np.linalg.norm(axis) * angle)
         changed[k] = _reclaimed(case.frame.images[k], turn, before=True)
     return (with_images(case.frame, changed),
-            labels_of(case.frame, numbers(cameras), case.level((.7, .4, .1)), case.severity == 3))
+            labels_of(case.frame, numbers(cameras), case.level((.7, .4, .1)), case.severity > 1))
 
 
 def swapped(case: Case) -> Result:

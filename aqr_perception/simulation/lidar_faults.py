@@ -39,10 +39,10 @@ def narrow(case: Case) -> Result:
 
 
 def fewer_beams(case: Case) -> Result:
-    """Some lasers dead."""
+    """Some lasers dead. Four beams mislead more than they tell."""
     keep = case.level((16, 8, 4))
     return (with_points(case.frame, point_damage.fewer_beams(case.cloud(), keep)),
-            labels_of(case.frame, [LIDAR], keep / 32, False))
+            labels_of(case.frame, [LIDAR], keep / 32, case.severity == 3))
 
 
 def fewer_points(case: Case) -> Result:
@@ -53,7 +53,7 @@ def fewer_points(case: Case) -> Result:
 
 
 def objects_missing(case: Case) -> Result:
-    """Nothing on some objects; the labels say which."""
+    """Nothing on some objects; the labels say which. A cloud without any says: nothing is there."""
     points, share = case.cloud(), case.level((.3, .6, 1.0))
     if case.annotations is not None:
         boxes = case.annotations.boxes
@@ -61,7 +61,8 @@ def objects_missing(case: Case) -> Result:
     else:
         boxes = point_damage.picked_places(points, case.level((6, 14, 30)), case.rng)
     return (with_points(case.frame, point_damage.without_objects(points, boxes)),
-            labels_of(case.frame, [LIDAR], 1 - share, False, everywhere=False, missing=boxes))
+            labels_of(case.frame, [LIDAR], 1 - share, case.severity == 3, everywhere=False,
+                    missing=boxes))
 
 
 def ghosts(case: Case) -> Result:
@@ -105,12 +106,15 @@ def jittered(case: Case) -> Result:
 
 
 def empty(case: Case) -> Result:
-    """A sweep arrives and holds no point, or at the lower severities only the nearest."""
+    """A sweep arrives and holds no point, or at the lower severities only the nearest.
+
+    Points up to 7 m say of all beyond that nothing is there: worse than no cloud.
+    """
     points = case.cloud()
     reach = case.level((15.0, 7.0, 0.0))
     near = np.square(points[:, :3].astype(np.float64)).sum(1) < reach ** 2
     return (with_points(case.frame, points[near]),
-            labels_of(case.frame, [LIDAR], case.level((.4, .2, .0)), case.severity == 3))
+            labels_of(case.frame, [LIDAR], case.level((.4, .2, .0)), case.severity > 1))
 
 
 def late(case: Case) -> Result:
