@@ -8,6 +8,7 @@ together with the decoder afterwards.
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -111,7 +112,8 @@ class GateTrainer(Trainer):
         settings: How; all else is frozen whatever they say.
         folder: Of the run.
         device: Where.
-        pool: Number of batches that are looked at again and again; each takes 5 MiB a frame.
+        pool: Number of batches that are looked at again and again; each takes 6 MiB a frame on
+            disk, in the folder, until the run ends.
         command: What the weights say they were trained with.
 
     Raises:
@@ -165,7 +167,7 @@ class GateTrainer(Trainer):
         """What the trunks make of a batch, without all that the gate never reads."""
         scene = look_at(self.detector, to_device(batch, self.device), placed=placed)
         # Copies: a view would keep all of what it is a part of.
-        memory = replace(scene.memory, tokens=scene.memory.tokens.half(),
+        memory = replace(scene.memory, tokens=_on_disk(scene.memory.tokens.half(), self.folder),
                          positions=scene.memory.positions[:, :0].clone())
         bare = replace(scene.batch, images=scene.batch.images[..., :0].clone(),
                        points=scene.batch.points[:0].clone(),
@@ -177,3 +179,14 @@ class GateTrainer(Trainer):
 
     def _identity(self) -> dict[str, Any]:
         return {**super()._identity(), "gate_alone": self.pool}
+
+
+def _on_disk(tensor: Tensor, folder: Path) -> Tensor:
+    """The same in a file that the system reads as needed, and deletes with the process; on a GPU as
+    it is.
+    """
+    if tensor.device.type != "cpu" or not tensor.numel():
+        return tensor
+    with tempfile.NamedTemporaryFile(dir=folder, prefix="pool_") as file:
+        kept = torch.from_file(file.name, shared=True, size=tensor.numel(), dtype=tensor.dtype)
+    return kept.view(tensor.shape).copy_(tensor)

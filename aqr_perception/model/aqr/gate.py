@@ -4,6 +4,8 @@ A gate is a logit g of "keep". The bias on the attention is λ·logsigmoid(g) �
 can only be suppressed; the largest bias is then subtracted, which changes nothing and lets the most
 trusted sensor keep exactly what it had. All logits start equal: every bias is then 0 and the
 network is the one without AQR. A bias below a threshold leaves its sensor or token out altogether.
+What the gate believes and how it acts differ by a caution: to lose a sound sensor costs more than
+to keep one that lies.
 """
 
 from __future__ import annotations
@@ -112,13 +114,15 @@ class GateRouter(Router):
         for head in (*self.frame_head, *self.query_head, self.token_evidence.head):
             nn.init.normal_(head.weight, std=INITIAL_SPREAD)
             nn.init.constant_(head.bias, config.initial_logit)
+        for head, caution in zip(self.frame_head, config.caution):
+            nn.init.constant_(head.bias, config.initial_logit - caution)
 
     def start(self, scene: Scene) -> GateState:
         """Collect the evidence that all queries and layers share."""
         with full_precision(scene.reference_points):
             if not self.config.learned:
-                kind = [0, *[1] * (scene.memory.present.shape[1] - 1)]
-                logits = self.constant[kind].expand(len(scene.memory.present), -1)
+                present = scene.memory.present
+                logits = self.constant[_kinds(present)].expand(len(present), -1)
                 return GateState(scene, None, None, None, logits, logits, None, None)
             return self._look(scene)
 
@@ -137,10 +141,13 @@ class GateRouter(Router):
         Log-odds add up, as in a Bayesian filter: where this frame tells nothing about a sensor, the
         opinion stays, and fades.
         """
-        start = self.config.initial_logit
-        odds = trusted.clamp(LEAST_TRUST, 1 - LEAST_TRUST).logit().clamp(max=start) - start
-        kinds = self.carried.sigmoid()[[0] + [1] * (trusted.shape[1] - 1)]
-        return odds * kinds * float(self.config.time)
+        start = self.config.initial_logit - self._caution(trusted)
+        odds = torch.minimum(trusted.clamp(LEAST_TRUST, 1 - LEAST_TRUST).logit(), start) - start
+        return odds * self.carried.sigmoid()[_kinds(trusted)] * float(self.config.time)
+
+    def _caution(self, like: Tensor) -> Tensor:
+        """(S,) for (B, S)."""
+        return like.new_tensor(self.config.caution)[_kinds(like)]
 
     def _look(self, scene: Scene) -> GateState:
         evidence, hidden, frame = self._judged(scene)
@@ -234,8 +241,11 @@ class GateRouter(Router):
         if self.oracle is not None:
             return self._oracle_bias(self.oracle, state, queries)
         bias = state.frame_logits.new_zeros(len(memory.present), queries, memory.present.shape[1])
-        if self.config.frame or not self.config.learned:
+        if not self.config.learned:
             bias = bias + self.frame_strength(state.frame_logits)[:, None]
+        elif self.config.frame:
+            acting = state.frame_logits + self._caution(state.frame_logits)
+            bias = bias + self.frame_strength(acting)[:, None]
         if per_query is not None:
             bias = bias + self.query_strength(per_query)
         bias = bias * _say(state.scene, bias)[:, None]
@@ -278,6 +288,11 @@ class GateRouter(Router):
         """Each matching query with another one's bias."""
         order = torch.randperm(bias.shape[1] - first, device=bias.device) + first
         return torch.cat([bias[:, :first], bias[:, order]], dim=1)
+
+
+def _kinds(sensors: Tensor) -> list[int]:
+    """0 for the LiDAR and 1 for each camera of (B, S) sensors."""
+    return [0] + [1] * (sensors.shape[1] - 1)
 
 
 def _kept(scene: Scene, evidence: Evidence, frame: Tensor) -> TemporalMemory:

@@ -70,8 +70,8 @@ def test_distrust_reaches_exclusion_for_query_sensor_and_token():
 
 def test_all_distrusted_alike_changes_nothing():
     made = router()
-    for head in made.frame_head:
-        head.bias.data.fill_(-50.0)
+    for head, caution in zip(made.frame_head, made.config.caution):
+        head.bias.data.fill_(-50.0 - caution)
     assert run(made, make_scene())[0][0].query_bias.abs().max() < 1e-3
 
 
@@ -236,9 +236,30 @@ def test_an_opinion_stays_where_the_frame_tells_nothing_and_fades():
     trust[:, 1] = 0.05
     after: AqrOutput = run(made, replace(scene, history=replace(before.history, trust=trust)))[1]
     odds, kept = trust.logit(), after.history.trust.logit()
+    start = made.config.initial_logit - torch.tensor([made.config.caution[0]]
+                                                     + [made.config.caution[1]] * 4)
+    odds, kept = torch.minimum(odds, start) - start, kept - start
     assert (kept[:, 1] < kept[:, 0] - 1).all()
     difference, left = odds[:, 0] - odds[:, 1], kept[:, 0] - kept[:, 1]
     torch.testing.assert_close(left, difference / 2, rtol=0.05, atol=0.05)
     without = router(time=False)
     blind: AqrOutput = run(without, replace(scene, history=replace(before.history, trust=trust)))[1]
-    assert (blind.history.trust.amax(1) - blind.history.trust.amin(1)).max() < 1e-3
+    odds = blind.history.trust.logit() - start
+    assert (odds.amax(1) - odds.amin(1)).max() < 1e-2
+
+
+def test_it_acts_more_cautiously_than_it_believes():
+    """More so against the LiDAR; at the start all sensors are believed alike."""
+    scene = make_scene()
+    acts = {}
+    for caution in ((0.0, 0.0), (1.2, 0.4)):
+        made = router(caution=caution)
+        assert run(made, scene)[0][0].query_bias.abs().max() < 1e-3
+        for sensor in (0, 1):
+            made.frame_head[sensor].bias.data.fill_(-2.0)
+            acts[caution, sensor] = made.frame_strength(
+                made.start(scene).frame_logits + made._caution(scene.memory.present.float()))
+            made.frame_head[sensor].bias.data.fill_(6.0 - caution[sensor])
+    plain, cautious = acts[(0.0, 0.0), 0][:, 0], acts[(1.2, 0.4), 0][:, 0]
+    assert (cautious > plain + 1).all()
+    assert (cautious > acts[(1.2, 0.4), 1][:, 1]).all()
