@@ -12,8 +12,8 @@ from aqr_perception.recordings.json_file import read_json
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
-    """Write a file that appears whole or not at all."""
-    partial = path.with_suffix(".partial")
+    """Write a file that appears whole or not at all, whoever else writes it."""
+    partial = path.with_suffix(f".{os.getpid()}.partial")
     partial.write_text(json.dumps(values, allow_nan=False) + "\n", encoding="utf-8")
     os.replace(partial, path)
 
