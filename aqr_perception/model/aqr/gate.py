@@ -100,21 +100,22 @@ class GateRouter(Router):
         self.token_strength = Strength(config.initial_strength)
         self.descriptors = Descriptors(channels, config)
         self.graph = SensorGraph(config)
-        self.frame_head = nn.ModuleList(nn.Linear(config.hidden, 1) for _ in range(2))
+        sensors = [nn.Linear(config.hidden, 1) for _ in range(2)]
+        self.frame_head = nn.ModuleList(sensors)
         self.carried = nn.Parameter(torch.zeros(2))
         self.query_evidence = QueryEvidence(config)
         self.query_sensor = nn.Linear(config.hidden, config.hidden)
-        self.query_content = nn.ModuleList(
-            nn.Linear(channels, config.hidden) for _ in range(layers))
+        contents = [nn.Linear(channels, config.hidden) for _ in range(layers)]
+        self.query_content = nn.ModuleList(contents)
         self.query_head = nn.ModuleList(nn.Linear(config.hidden, 1) for _ in range(layers))
         self.token_evidence = TokenEvidence(config, layers)
-        for content in self.query_content:  # new beside an eye that may have learned already
+        for content in contents:  # new beside an eye that may have learned already
             nn.init.zeros_(content.weight)
             nn.init.zeros_(content.bias)
         for head in (*self.frame_head, *self.query_head, self.token_evidence.head):
             nn.init.normal_(head.weight, std=INITIAL_SPREAD)
             nn.init.constant_(head.bias, config.initial_logit)
-        for head, caution in zip(self.frame_head, config.caution):
+        for head, caution in zip(sensors, config.caution):
             nn.init.constant_(head.bias, config.initial_logit - caution)
 
     def start(self, scene: Scene) -> GateState:
@@ -172,7 +173,7 @@ class GateRouter(Router):
         state = self.start(scene)
         if state.query_base is not None:
             empty = state.query_base.new_zeros(*scene.reference_points.shape[:2],
-                                               self.query_content[0].in_features)
+                                               scene.memory.tokens.shape[2])
             for layer in range(len(self.query_head)):
                 self._query_logits(layer, empty, scene.reference_points, state)
         return self._logits(state), state.contrast
