@@ -2,10 +2,10 @@
 
 A gate is a logit g of "keep". The bias on the attention is λ·logsigmoid(g) ≤ 0, so that a sensor
 can only be suppressed; the largest bias is then subtracted, which changes nothing and lets the most
-trusted sensor keep exactly what it had. All logits start equal: every bias is then 0 and the
-network is the one without AQR. A bias below a threshold leaves its sensor or token out altogether.
-What the gate believes and how it acts differ by a caution: to lose a sound sensor costs more than
-to keep one that lies.
+trusted sensor keep exactly what it had. A bias below a threshold leaves its sensor or token out
+altogether. What the gate believes of whole sensors and how it acts differ by a caution: to lose a
+sound one costs more than to keep one that lies. All that it acts on starts equal: every bias is
+then 0 and the network is the one without AQR.
 """
 
 from __future__ import annotations
@@ -86,6 +86,8 @@ class GateRouter(Router):
             1 and NaN keep. Its entries must fit the next batch; None lets the gate decide.
     """
 
+    caution: Tensor
+
     def __init__(self, channels: int, layers: int, config: GateConfig,
                  target_band: tuple[float, float]) -> None:
         super().__init__()
@@ -103,6 +105,7 @@ class GateRouter(Router):
         sensors = [nn.Linear(config.hidden, 1) for _ in range(2)]
         self.frame_head = nn.ModuleList(sensors)
         self.carried = nn.Parameter(torch.zeros(2))
+        self.register_buffer("caution", torch.tensor(config.caution), persistent=False)
         self.query_evidence = QueryEvidence(config)
         self.query_sensor = nn.Linear(config.hidden, config.hidden)
         contents = [nn.Linear(channels, config.hidden) for _ in range(layers)]
@@ -123,7 +126,7 @@ class GateRouter(Router):
         with full_precision(scene.reference_points):
             if not self.config.learned:
                 present = scene.memory.present
-                logits = self.constant[_kinds(present)].expand(len(present), -1)
+                logits = _by_kind(self.constant, present).expand(len(present), -1)
                 return GateState(scene, None, None, None, logits, logits, None, None)
             return self._look(scene)
 
@@ -142,13 +145,9 @@ class GateRouter(Router):
         Log-odds add up, as in a Bayesian filter: where this frame tells nothing about a sensor, the
         opinion stays, and fades.
         """
-        start = self.config.initial_logit - self._caution(trusted)
+        start = self.config.initial_logit - _by_kind(self.caution, trusted)
         odds = torch.minimum(trusted.clamp(LEAST_TRUST, 1 - LEAST_TRUST).logit(), start) - start
-        return odds * self.carried.sigmoid()[_kinds(trusted)] * float(self.config.time)
-
-    def _caution(self, like: Tensor) -> Tensor:
-        """(S,) for (B, S)."""
-        return like.new_tensor(self.config.caution)[_kinds(like)]
+        return odds * _by_kind(self.carried.sigmoid(), trusted) * float(self.config.time)
 
     def _look(self, scene: Scene) -> GateState:
         evidence, hidden, frame = self._judged(scene)
@@ -245,7 +244,7 @@ class GateRouter(Router):
         if not self.config.learned:
             bias = bias + self.frame_strength(state.frame_logits)[:, None]
         elif self.config.frame:
-            acting = state.frame_logits + self._caution(state.frame_logits)
+            acting = state.frame_logits + _by_kind(self.caution, state.frame_logits)
             bias = bias + self.frame_strength(acting)[:, None]
         if per_query is not None:
             bias = bias + self.query_strength(per_query)
@@ -291,9 +290,9 @@ class GateRouter(Router):
         return torch.cat([bias[:, :first], bias[:, order]], dim=1)
 
 
-def _kinds(sensors: Tensor) -> list[int]:
-    """0 for the LiDAR and 1 for each camera of (B, S) sensors."""
-    return [0] + [1] * (sensors.shape[1] - 1)
+def _by_kind(values: Tensor, sensors: Tensor) -> Tensor:
+    """(2,) of the LiDAR and of cameras → (S,) for (B, S) sensors; nothing comes from the host."""
+    return torch.cat([values[:1], values[1:].expand(sensors.shape[1] - 1)])
 
 
 def _kept(scene: Scene, evidence: Evidence, frame: Tensor) -> TemporalMemory:
