@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from aqr_perception.model.aqr.config import AqrConfig
+from aqr_perception.model.aqr.config import MODES, AqrConfig
 from aqr_perception.runtime.fault_runs import Setting, settings_of
 from aqr_perception.training.distillation import check_settings
 from aqr_perception.training.fault_sampler import FaultSampling
@@ -275,11 +275,14 @@ def _at_least_one(part: Any, where: str, names: Sequence[str]) -> None:
 def fixed_settings(config: ExperimentConfig, name: str, steps: int) -> dict[str, Any]:
     """What must be equal for the training of a run to go on, as JSON holds it.
 
-    What it learns from is part of that; a run that learns from none says nothing of it.
+    What it learns from is part of that; a run that learns from none says nothing of it, as it says
+    nothing of the modes of AQR that it does not use.
     """
     run = asdict(config.runs[name])
     teacher = run.pop("distil_from")
     about = {key: value for key, value in run.items() if key not in ("about", "against")}
+    about["aqr"] = {key: value for key, value in run["aqr"].items()
+                    if key not in MODES or key == run["aqr"]["mode"]}
     taught = {"teacher": fixed_settings(config, teacher, steps)} if teacher else {}
     training = {**asdict(config.training), "steps": steps,
                 "fault_share": config.fault_share(name)}

@@ -101,6 +101,12 @@ def test_runs_without_a_teacher_go_on_in_folders_from_before():
     assert set(fixed_settings(CONFIG, "student", 2)) == {"run", "training", "teacher"}
 
 
+def test_a_run_is_held_to_the_settings_of_its_own_mode_alone():
+    assert set(fixed_settings(CONFIG, "large", 2)["run"]["aqr"]) == {
+        "mode", "weight_map", "target_band"}
+    assert set(fixed_settings(CONFIG, "baseline", 2)["run"]["aqr"]) == {"mode", "target_band"}
+
+
 @pytest.mark.parametrize(("run", "message"), [
     ({"distil_from": "nobody", "aqr": SMALL}, "'nobody'; expected a run that is trained"),
     ({"distil_from": "baseline", "aqr": SMALL}, "'baseline'; expected a run that is trained"),
