@@ -54,8 +54,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="train adaptive query routing alone; all else stays as it is")
     parser.add_argument("--gate-alone", type=int, metavar="BATCHES",
                         help="train what the gate thinks of sensors and tokens, without the "
-                             "decoder, on so many batches that are kept in memory; all else stays "
+                             "decoder, on so many batches that are kept on disk; all else stays "
                              "as it is")
+    parser.add_argument("--gate-looks", type=int, default=0, metavar="N",
+                        help="look at each of those batches so often, then at others (default: "
+                             "always at the same)")
     parser.add_argument("--faults", type=float, default=0.0, metavar="SHARE",
                         help="share of the frames that are spoiled by a fault (default: 0)")
     parser.add_argument("--hold-out", nargs="+", metavar="FAULT",
@@ -129,7 +132,7 @@ def run(args: argparse.Namespace) -> int:
     trainer: Trainer
     if args.gate_alone is not None:
         trainer = GateTrainer(detector, drives, Mounting(), settings, args.out, device,
-                              args.gate_alone, command)
+                              args.gate_alone, args.gate_looks, command)
     else:
         trainer = Trainer(detector, drives, Mounting(), settings, args.out, device, command,
                           teacher)

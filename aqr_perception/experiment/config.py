@@ -23,6 +23,7 @@ class EyePart:
     Attributes:
         share: Its steps as a multiple of the run's; 0: it does not.
         pool: Batches that it looks at again and again.
+        looks: How often, before the next ones take their place; 0: always the same.
         batch_size: Frames a step.
         learning_rate: At the start.
         peak: Highest learning rate as a multiple of that.
@@ -34,6 +35,7 @@ class EyePart:
 
     share: float = 0.0
     pool: int = 80
+    looks: int = 0
     batch_size: int = 8
     learning_rate: float = 5e-4
     peak: float = 5.0
@@ -44,9 +46,10 @@ class EyePart:
 
     def __post_init__(self) -> None:
         _at_least_one(self, "training.eye", ("pool", "batch_size"))
-        if not self.share >= 0 or not self.learning_rate > 0:
-            raise ValueError(f"training.eye.share is {self.share}, learning_rate "
-                             f"{self.learning_rate}; expected 0 or more, and above 0")
+        if not self.share >= 0 or self.looks < 0 or not self.learning_rate > 0:
+            raise ValueError(f"training.eye.share is {self.share}, looks {self.looks}, "
+                             f"learning_rate {self.learning_rate}; expected 0 or more, and above "
+                             "0")
 
     def steps(self, of_run: int) -> int:
         """Steps of the eye for a run of so many."""

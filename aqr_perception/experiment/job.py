@@ -220,14 +220,14 @@ def _seeing(job: Job, network: Detector, steps: int) -> Detector:
     part, settings = job.config.training.eye, eye_settings(job.config, job.seed, steps)
     hold_to(folder / SETTINGS_FILE, {
         "start": _digest(job.start), "aqr": asdict(job.config.runs[job.name].aqr),
-        "training": asdict(settings), "pool": part.pool})
+        "training": asdict(settings), "pool": part.pool, "looks": part.looks})
     other = None if (folder / WEIGHTS_FILE).exists() or job.probe else _same_eye(job, folder)
     if other is not None:
         for name in (LOG_FILE, WEIGHTS_FILE):
             shutil.copyfile(other / name, folder / name)
     if not (folder / WEIGHTS_FILE).exists():
         GateTrainer(network, Drives.open(job.drives).train, Mounting(), settings, folder,
-                    resolve_device(job.device), part.pool).run()
+                    resolve_device(job.device), part.pool, part.looks).run()
     return checkpoint.load(folder / WEIGHTS_FILE)
 
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from aqr_perception.model.aqr.routing import Router, Routing, Scene
+from aqr_perception.model.aqr.routing import Look, Router, Routing, Scene
 from aqr_perception.model.attention import EXCLUDED, NO_BIAS, Attention, Bias, Columns
 from aqr_perception.model.config import DecoderConfig, DetectorConfig
 from aqr_perception.model.head import Head
@@ -115,8 +115,37 @@ class Decoder(nn.Module):
         self.head = Head(config)
         self.router = router
 
+    def look(self, memory: Memory, batch: Batch, selection: Selection, history: object = None
+             ) -> Look:
+        """Let adaptive query routing look at the sensors before queries are placed.
+
+        Args:
+            memory: Tokens, without positions.
+            batch: What AQR looks at beside them.
+            selection: Sensors that each frame may look at.
+            history: Of AQR, for the frames before.
+        """
+        if not selection.routed:
+            return Look(None, selection.usable)
+        with torch.autocast(memory.tokens.device.type, enabled=False):
+            return self.router.look(self.scene(self._plain(memory), batch, history))
+
+    def scene(self, memory: Memory, batch: Batch, history: object = None) -> Scene:
+        """What adaptive query routing may look at while there are no queries."""
+        nothing = memory.tokens.new_zeros(len(memory.tokens), 0, 3)
+        image = self.config.image
+        return Scene(memory=memory, reference_points=nothing, query_positions=nothing, denoising=0,
+                     batch=batch, image_size=(image.height, image.width) if image else (0, 0),
+                     detection_range=self.config.detection_range, predict=_unasked,
+                     history=history)
+
+    def _plain(self, memory: Memory) -> Memory:
+        """Tokens in the precision of the parameters."""
+        return replace(memory, tokens=memory.tokens.to(self.post_norm.weight.dtype))
+
     def forward(self, memory: Memory, queries: Queries, batch: Batch, selection: Selection,
-                history: object = None) -> tuple[Tensor, Tensor, object]:
+                history: object = None, look: Look | None = None
+                ) -> tuple[Tensor, Tensor, object]:
         """Run all layers.
 
         Under autocast the layers keep the precision of the parameters, as in CMT; only the fused
@@ -129,6 +158,7 @@ class Decoder(nn.Module):
             batch: Calibration, gains and what AQR looks at.
             selection: Sensors that each frame may look at.
             history: Of AQR, for the frames before.
+            look: At the same frames, if queries were placed with it.
 
         Returns:
             logits (L, B, D + Q, K), boxes (L, B, D + Q, 10), both of the last layer only in
@@ -139,17 +169,20 @@ class Decoder(nn.Module):
         if torch.is_autocast_enabled(device) and device == "cuda" and self.locality is None:
             kernel = torch.get_autocast_dtype(device)
         with torch.autocast(device, enabled=False):
-            return self._run(memory, queries, batch, selection, history, kernel)
+            return self._run(memory, queries, batch, selection, history, look, kernel)
 
     def _run(self, memory: Memory, queries: Queries, batch: Batch, selection: Selection,
-             history: object, kernel: torch.dtype | None) -> tuple[Tensor, Tensor, object]:
+             history: object, look: Look | None, kernel: torch.dtype | None
+             ) -> tuple[Tensor, Tensor, object]:
         """`forward` in the precision of the parameters, but for the kernel of cross-attention."""
         cameras = Cameras(batch.image_from_lidar, selection.usable[:, 1:])
-        memory = replace(memory, tokens=memory.tokens.to(self.post_norm.weight.dtype))
+        memory = self._plain(memory)
         memory = replace(memory, positions=self._token_positions(memory, cameras))
-        trace = _Trace(self, memory, queries, cameras, batch, history)
+        trusted = selection.usable if look is None else look.trusted
+        seeing = replace(cameras, usable=trusted[:, 1:])
+        trace = _Trace(self, memory, queries, seeing, batch, history)
         router = self.router if selection.routed else Router()
-        state = router.start(trace.scene)
+        state = router.start(trace.scene, look if selection.routed else None)
         gain_bias = None if selection.unbiased else sensor_bias(memory, batch.gains)
         places = self.locality.keys(memory, cameras) if self.locality else None
         unchanged = chosen_tokens(memory)
@@ -159,7 +192,7 @@ class Decoder(nn.Module):
             bias = routing_bias(routing, gain_bias, memory.present.shape[1], target)
             bias = replace(bias, kernel=kernel, runs=memory.runs)
             if self.locality is not None and places is not None:
-                near, reading = self.locality(number, trace.references, cameras, places)
+                near, reading = self.locality(number, trace.references, seeing, places)
                 bias = replace(bias, columns=(*bias.columns, near), reading=reading)
             if number == 0 and self.seed is not None:
                 target = self._seeded(target, queries, batch, attended, routing)
@@ -204,12 +237,9 @@ class _Trace:
             inverse_sigmoid(self.references).sigmoid(), cameras)  # learned ones may leave [0, 1]
         self._starts: list[Tensor] = []
         self._states: list[Tensor] = []
-        image = decoder.config.image
-        self.scene = Scene(
-            memory=memory, reference_points=self.references, query_positions=self.positions,
-            denoising=queries.denoising, batch=batch, history=history, predict=self.predict,
-            image_size=(image.height, image.width) if image else (0, 0),
-            detection_range=decoder.config.detection_range)
+        self.scene = replace(
+            decoder.scene(memory, batch, history), reference_points=self.references,
+            query_positions=self.positions, denoising=queries.denoising, predict=self.predict)
 
     def predict(self, layer: int, target: Tensor) -> tuple[Tensor, Tensor]:
         """The head of a layer that has run: logits (B, Q, K), boxes (B, Q, 10)."""
@@ -234,6 +264,10 @@ class _Trace:
         first = 0 if self.decoder.training else len(self._states) - 1
         return self.decoder.head(torch.stack(self._states[first:]),
                                  torch.stack(self._starts[first:]), first)
+
+
+def _unasked(layer: int, target: Tensor) -> tuple[Tensor, Tensor]:
+    raise AssertionError("without queries there is nothing to predict")
 
 
 def routing_bias(routing: Routing | None, gain_bias: Tensor | None, sensors: int, like: Tensor

@@ -77,12 +77,14 @@ class Detector(nn.Module):
 
         memory = self.tokenizer(batch, selection)
         heat = self.heat(memory) if self.heat else None
-        queries = self.place(heat, batch, selection.usable)
+        look = self.decoder.look(memory, batch, selection, history)
+        queries = self.place(heat, batch, look.trusted)
         references = queries.reference_points
         if denoising is not None:
             queries = queries.behind(denoising.reference_points, denoising.blocked, memory,
                                      selection)
-        logits, boxes, report = self.decoder(memory, queries, batch, selection, history)
+        logits, boxes, report = self.decoder(memory, queries, batch, selection, history,
+                                             look)
 
         noisy = queries.denoising
         return DetectorOutput(
@@ -96,7 +98,7 @@ class Detector(nn.Module):
         Args:
             heat: What the tokens seem to hold, or None.
             batch: B frames.
-            usable: (B, S) bool, sensors that each frame may look at.
+            usable: (B, S) bool, sensors that may say so.
         """
         references = self.reference_points.expand(len(usable), -1, -1)
         if heat is None or not self.config.decoder.placed:

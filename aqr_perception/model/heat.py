@@ -79,7 +79,7 @@ def place_queries(config: DetectorConfig, heat: Heat, image_from_lidar: Tensor, 
         config: Of the network.
         heat: Of a batch.
         image_from_lidar: (B, V, 4, 4) projections, see `Batch`.
-        usable: (B, S) bool: sensors that each frame may look at.
+        usable: (B, S) bool: sensors that may say where queries start.
         learned: (B, Q, 3) learned reference points.
 
     Returns:

@@ -117,7 +117,8 @@ def rotated(case: Case) -> Result:
     changed = {k: _reclaimed(image, turn, before=False)
                for k, image in enumerate(case.frame.images) if image is not None}
     return (with_images(case.frame, changed),
-            labels_of(case.frame, numbers(case.all_cameras()), case.level((.5, .2, .0)), True))
+            labels_of(case.frame, numbers(case.all_cameras()), case.level((.5, .2, .0)),
+                      case.severity >= 2))
 
 
 def late(case: Case) -> Result:

@@ -70,18 +70,22 @@ class Case:
 
 Result = tuple[SensorFrame, FaultLabels]
 
+LOST_AFTER = 8.0
+"""Metres of driving, a turn of two degrees counting as one, after which old data costs more than
+none: about where it did on validation drives."""
+
 
 def harm_of_age(case: Case, old: SensorFrame) -> tuple[float, bool]:
     """How much of old data still holds, 0..1, and whether to do without it.
 
-    A car that stands sees nearly the same half a second later. Beyond a metre or two degrees the
-    places no longer fit; where the poses are unknown, they are taken not to.
+    A car that stands sees nearly the same half a second later. Beyond `LOST_AFTER` the places no
+    longer fit; where the poses are unknown, they are taken not to.
     """
     if case.frame.fixed_from_lidar is None or old.fixed_from_lidar is None:
         return 0.0, True
     moved = rigid.inverse(old.fixed_from_lidar) @ case.frame.fixed_from_lidar
     shift = float(np.linalg.norm(moved[:3, 3])) + 30 * abs(rigid.yaw_of(moved))
-    return float(np.exp(-shift)), shift > 1.0
+    return float(np.exp(-shift)), shift > LOST_AFTER
 
 
 def labels_of(frame: SensorFrame, sensors: Sequence[int], intact: float, leave_out: bool,

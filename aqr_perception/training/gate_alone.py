@@ -113,7 +113,8 @@ class GateTrainer(Trainer):
         folder: Of the run.
         device: Where.
         pool: Number of batches that are looked at again and again; each takes 6 MiB a frame on
-            disk, in the folder, until the run ends.
+            disk, in the folder, until the run ends or the next pool takes its place.
+        looks: How often a pool is gone through before that; 0: it is the only one.
         command: What the weights say they were trained with.
 
     Raises:
@@ -122,10 +123,11 @@ class GateTrainer(Trainer):
 
     def __init__(self, detector: Detector, source: FrameSource, mounting: Mounting,
                  settings: TrainingSettings, folder: Path, device: torch.device, pool: int,
-                 command: str = "") -> None:
-        if pool < 1:
-            raise ValueError(f"the pool holds {pool} batches; expected 1 or more")
-        self.pool = pool
+                 looks: int = 0, command: str = "") -> None:
+        if pool < 1 or looks < 0:
+            raise ValueError(f"the pool holds {pool} batches, each looked at {looks} times; "
+                             "expected 1 or more, and 0 or more")
+        self.pool, self.looks = pool, looks
         self._looked: dict[int, Looked] = {}
         super().__init__(detector, source, mounting, replace(settings, freeze_baseline=True),
                          folder, device, command)
@@ -137,8 +139,11 @@ class GateTrainer(Trainer):
         for step in range(self.step, self.settings.steps):
             epoch, place = divmod(step, self.pool)
             order = np.random.default_rng([self.settings.seed, 2, epoch]).permutation(self.pool)
-            number = int(order[place])
+            first = epoch // self.looks * self.pool if self.looks else 0
+            number = first + int(order[place])
             if number not in self._looked:
+                if self._looked and min(self._looked) < first:
+                    self._looked.clear()
                 self._looked[number] = self._look(number)
             yield self._looked[number]
 
@@ -178,7 +183,7 @@ class GateTrainer(Trainer):
         return super()._save_batch(self.dataset[item.number])
 
     def _identity(self) -> dict[str, Any]:
-        return {**super()._identity(), "gate_alone": self.pool}
+        return {**super()._identity(), "gate_alone": self.pool, "looks": self.looks}
 
 
 def _on_disk(tensor: Tensor, folder: Path) -> Tensor:

@@ -16,7 +16,8 @@ MULTICORRUPT = {"beams_reducing", "points_reducing", "missing_camera", "brightne
 NEVER_BLAMED_WHOLE = ("lidar_narrow", "lidar_ghosts",
                       "points_reducing", "lidar_jittered", "camera_dirty")
 BLAMED_FROM = {"camera_blurred": 3, "camera_noisy": 3, "camera_decalibrated": 2, "lidar_rotated": 2,
-               "lidar_empty": 2, "beams_reducing": 3, "lidar_objects_missing": 3}
+               "all_cameras_rotated": 2, "lidar_empty": 2, "beams_reducing": 3,
+               "lidar_objects_missing": 3}
 """Severity from which on leaving the sensor out helped on validation drives."""
 
 

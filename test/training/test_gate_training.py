@@ -56,6 +56,22 @@ def eye(folder, pool: int, detector: Detector | None = None, **changes) -> GateT
                        pool)
 
 
+def test_batches_are_looked_at_so_often_then_others_come(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(GateTrainer, "_look", lambda self, number: seen.append(number) or number)
+    run = GateTrainer(network(), MadeUpDrives(4), Mounting(),
+                      TrainingSettings(steps=20, batch_size=4, faults=FAULTS), tmp_path, CPU, 3, 2)
+    numbers = list(run._batches())
+    pools = [numbers[start:start + 6] for start in range(0, 20, 6)]
+    for first, pool in zip((0, 3, 6, 9), pools):
+        assert set(pool[:3]) <= {first, first + 1, first + 2}
+        assert sorted(pool[:3]) == sorted(set(pool[:3]))
+        assert len(pool) < 6 or sorted(pool[3:]) == sorted(pool[:3])
+    assert seen == list(dict.fromkeys(numbers))  # each went through the trunks once
+    run.step = 15
+    assert list(run._batches()) == numbers[15:]
+
+
 def read_log(folder):
     return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
 
@@ -285,7 +301,7 @@ def test_two_processes_train_a_gate_as_one_does(tmp_path):
 
 def test_twins_are_of_use_to_the_gate():
     """Whose fault it is differs, and what one frame shows of the disagreement does not."""
-    faults = FaultSampling(1.0, matched=1.0, faults=MATCHED_PAIRS[0], severities=(1,),
+    faults = FaultSampling(1.0, matched=1.0, faults=MATCHED_PAIRS[0], severities=(3,),
                            persisting=0.0)
     item = steps_of(network(), faults, 0, 1)[0]
     told = {tuple(labels.leave_out) for labels in item.faults.labels if labels.leave_out.any()}

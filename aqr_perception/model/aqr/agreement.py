@@ -21,8 +21,11 @@ from aqr_perception.model.aqr.routing import Scene
 GROUPS = 8
 """Parts of a descriptor that are compared one by one, so that a kind of mismatch has a name."""
 
-SHIFTS = (-2, -1, 0, 1, 2)
-"""Columns by which a picture is moved against the bird's-eye view: a turned camera shows here."""
+SHIFTS = tuple(range(-6, 7))
+"""By how much a picture is moved against the bird's-eye view, in parts of `SHIFT_PARTS` of its
+width: a turned sensor shows here."""
+
+SHIFT_PARTS = 22
 
 NEAREST = 2.0
 """First depth along a column's ray [m]."""
@@ -182,10 +185,11 @@ def pooled(values: Tensor, shared: Tensor) -> Edge:
 
 
 def shift_correlation(first: Tensor, second: Tensor) -> Tensor:
-    """Mean cosine of two rows of columns (..., W, E), one moved by each of `SHIFTS`: (..., 5)."""
+    """Mean cosine of two rows of columns (..., W, E), one moved by each of `SHIFTS`: (..., 13)."""
     width = first.shape[-2]
+    step = max(1, round(width / SHIFT_PARTS))
     scores = []
-    for shift in SHIFTS:
+    for shift in (step * part for part in SHIFTS):
         kept = max(width - abs(shift), 0)
         left, right = max(shift, 0), max(-shift, 0)
         product = first[..., left:left + kept, :] * second[..., right:right + kept, :]

@@ -17,7 +17,7 @@ from aqr_perception.model.aqr.config import AttentionBiasConfig
 from aqr_perception.model.aqr.monitor import mean_mass, report
 from aqr_perception.model.aqr.output import AqrOutput
 from aqr_perception.model.aqr.places import full_precision, widened
-from aqr_perception.model.aqr.routing import Router, Routing, Scene
+from aqr_perception.model.aqr.routing import Look, Router, Routing, Scene
 from aqr_perception.model.aqr.strength import with_sigma
 from aqr_perception.model.aqr.weight_map.cells import Cells, scene_cells, window_tokens
 from aqr_perception.model.aqr.weight_map.generator import build_generator
@@ -59,7 +59,7 @@ class AttentionBiasRouter(Router):
         """Take another radius of the Gaussian window; None takes the one that was trained with."""
         self.config = with_sigma(self.trained_config, strength)
 
-    def start(self, scene: Scene) -> AttentionBiasState:
+    def start(self, scene: Scene, look: Look | None = None) -> AttentionBiasState:
         """Generate the weights and the biases of all layers, each query for itself."""
         raw = self.generator(scene, 0, published=self.config.reference)
         weights = widened(raw).tanh()

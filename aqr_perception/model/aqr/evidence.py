@@ -21,6 +21,7 @@ from aqr_perception.model.aqr.agreement import (
 from aqr_perception.model.aqr.config import GateConfig
 from aqr_perception.model.aqr.places import bev_coordinates, metres, project, sample
 from aqr_perception.model.aqr.routing import PlainFacts, Scene
+from aqr_perception.model.aqr.standard import Standard
 from aqr_perception.model.aqr.statistics import (
     PIXEL_FACTS,
     map_statistics,
@@ -48,7 +49,7 @@ class Evidence:
         columns: (B, V, 2·GROUPS, W) agreement of each image column with the bird's-eye view and
             with its own last frame.
         now: Edge (B, S, S) of this frame's sensors; its diagonal is empty.
-        shifts: (B, V, 5) cosine of picture and bird's-eye view at a few shifts.
+        shifts: (B, V, 13) cosine of picture and bird's-eye view at a few shifts.
         time: Comparison with the frame before.
         trusted: (B, S) what was thought of the sensors in the frame before.
         nodes: (B, S, n) facts of each sensor alone.
@@ -67,9 +68,13 @@ class Evidence:
     cells: Tensor
 
 
+WHO_MEETS = 3
+"""Numbers that say which kinds of sensors an edge joins."""
+
+
 def node_width(config: GateConfig) -> int:
     """Number of facts of each sensor alone."""
-    return 2 * config.channels + PIXEL_FACTS + 2 * (GROUPS + 1) + 3 + 3
+    return 2 * config.channels + PIXEL_FACTS + 2 * (GROUPS + 1) + 3 + 1
 
 
 def gather(scene: Scene, before: TemporalMemory | None, descriptors: Descriptors,
@@ -88,7 +93,7 @@ def gather(scene: Scene, before: TemporalMemory | None, descriptors: Descriptors
     columns = torch.cat([same, time.columns], dim=-1).transpose(2, 3)
     cells = torch.cat([maps.bev, time.bev, windowed(counted)], dim=1)
     return Evidence(maps, along, columns, _edges_now(scene, maps, same, both, switch), shifts,
-                    time, trusted, _nodes(scene, facts, maps, time, trusted, config), cells)
+                    time, trusted, _nodes(scene, facts, maps, time, config), cells)
 
 
 def _edges_now(scene: Scene, maps: SensorMaps, same: Tensor, both: Tensor, switch: float) -> Edge:
@@ -110,7 +115,7 @@ def _edges_now(scene: Scene, maps: SensorMaps, same: Tensor, both: Tensor, switc
 
 
 def _nodes(scene: Scene, seen: PlainFacts, maps: SensorMaps, time: TemporalEvidence,
-           trusted: Tensor, config: GateConfig) -> Tensor:
+           config: GateConfig) -> Tensor:
     """(B, S, node_width) facts of each sensor alone."""
     occupied = (maps.occupancy > 0).to(maps.bev.dtype)
     facts = torch.stack([maps.occupancy.mean((1, 2, 3)), occupied.mean((1, 2, 3)),
@@ -122,10 +127,8 @@ def _nodes(scene: Scene, seen: PlainFacts, maps: SensorMaps, time: TemporalEvide
     own = torch.diagonal(time.moved.features, dim1=1, dim2=2).transpose(1, 2)
     motion = time.motion[:, None].expand(-1, looks.shape[1], -1)
     age = scene.batch.ages.to(looks.dtype).clamp(-AGE_LIMIT, AGE_LIMIT) * float(config.time)
-    present = maps.present.to(looks.dtype)
-    nodes = [looks, own, time.still.features, motion, age[..., None], trusted[..., None],
-             present[..., None]]
-    return torch.cat(nodes, dim=-1) * present[..., None]
+    nodes = [looks, own, time.still.features, motion, age[..., None]]
+    return torch.cat(nodes, dim=-1)
 
 
 class SensorGraph(nn.Module):
@@ -140,37 +143,55 @@ class SensorGraph(nn.Module):
     def __init__(self, config: GateConfig) -> None:
         super().__init__()
         width, facts = config.hidden, node_width(config)
-        edge = GROUPS + 1 + len(SHIFTS) + 3
-        self.lidar_node, self.camera_node = nn.Linear(facts, width), nn.Linear(facts, width)
-        self.edge_now, self.edge_before = nn.Linear(edge, width), nn.Linear(edge, width)
+        now, before = GROUPS + 1 + len(SHIFTS), GROUPS + 1
+        self.standard_node = Standard(2, facts)
+        self.standard_now, self.standard_before = Standard(2, now), Standard(4, before)
+        self.lidar_node = nn.Linear(facts + 2, width)
+        self.camera_node = nn.Linear(facts + 2, width)
+        self.edge_now = nn.Linear(now + WHO_MEETS, width)
+        self.edge_before = nn.Linear(before + WHO_MEETS, width)
         self.source = nn.ModuleList(nn.Linear(width, width) for _ in range(self.ROUNDS))
         self.update = nn.ModuleList(nn.Linear(3 * width, width) for _ in range(self.ROUNDS))
 
     def forward(self, evidence: Evidence) -> Tensor:
         """(B, S, hidden) what is to be thought of each sensor."""
-        nodes = evidence.nodes
+        present = evidence.maps.present
+        camera = torch.arange(present.shape[1], device=present.device).clamp(max=1)
+        meets = camera[:, None] * camera  # 1 where two cameras meet
+        own = torch.eye(len(camera), dtype=meets.dtype, device=meets.device)
+        now, before = evidence.now, evidence.time.moved
+        there_now, there_before = now.overlap > 0, before.overlap > 0
+
+        nodes = torch.cat([self.standard_node(evidence.nodes, camera, present),
+                           evidence.trusted[..., None] * present[..., None],
+                           present[..., None].to(evidence.nodes.dtype)], dim=-1)
         hidden = torch.cat([self.lidar_node(nodes[:, :1]), self.camera_node(nodes[:, 1:])], dim=1)
         hidden = hidden.relu()
-        now, before = evidence.now, evidence.time.moved
-        edge_now = self.edge_now(_edge_features(now, evidence.shifts))
-        edge_before = self.edge_before(_edge_features(before, None))
-        past = _mean(edge_before.relu(), before.overlap > 0)
+        features = torch.cat([now.features, _shifts_of_edges(evidence.shifts)], dim=-1)
+        edge_now = self.edge_now(_with_kind(self.standard_now(features, meets, there_now)))
+        edge_before = self.edge_before(_with_kind(
+            self.standard_before(before.features, meets + 2 * own, there_before)))
+        past = _mean(edge_before.relu(), there_before)
         for source, update in zip(self.source, self.update):
             messages = (edge_now + source(hidden)[:, None]).relu()
-            heard = _mean(messages, now.overlap > 0)
+            heard = _mean(messages, there_now)
             hidden = hidden + update(torch.cat([hidden, heard, past], dim=-1)).relu()
         return hidden
 
 
-def _edge_features(edge: Edge, shifts: Tensor | None) -> Tensor:
-    """(B, S, S, n): agreement, overlap, shifts (LiDAR against camera only), which kinds meet."""
-    count, sensors = edge.overlap.shape[:2]
-    moved = edge.values.new_zeros(count, sensors, sensors, len(SHIFTS))
-    if shifts is not None:
-        moved[:, 0, 1:] = moved[:, 1:, 0] = shifts
-    kind = edge.values.new_zeros(sensors, sensors, 3)
+def _shifts_of_edges(shifts: Tensor) -> Tensor:
+    """(B, V, n) of the LiDAR against each camera → (B, S, S, n); 0 between cameras."""
+    count, views, numbers = shifts.shape
+    edges = shifts.new_zeros(count, views + 1, views + 1, numbers)
+    edges[:, 0, 1:] = edges[:, 1:, 0] = shifts
+    return edges
+
+
+def _with_kind(edges: Tensor) -> Tensor:
+    """(B, S, S, n) → (B, S, S, n + WHO_MEETS), which kinds of sensors meet."""
+    kind = edges.new_zeros(*edges.shape[1:3], WHO_MEETS)
     kind[0, :, 0] = kind[:, 0, 1] = kind[1:, 1:, 2] = 1
-    return torch.cat([edge.features, moved, kind.expand(count, -1, -1, -1)], dim=-1)
+    return torch.cat([edges, kind.expand(len(edges), -1, -1, -1)], dim=-1)
 
 
 def _mean(messages: Tensor, counted: Tensor) -> Tensor:

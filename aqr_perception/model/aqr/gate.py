@@ -11,7 +11,7 @@ then 0 and the network is the one without AQR.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -36,10 +36,13 @@ from aqr_perception.model.aqr.output import (
     TokenLayout,
 )
 from aqr_perception.model.aqr.places import full_precision
-from aqr_perception.model.aqr.routing import Router, Routing, Scene
+from aqr_perception.model.aqr.routing import Look, Router, Routing, Scene
 from aqr_perception.model.aqr.temporal import TemporalMemory, remember
 from aqr_perception.model.attention import EXCLUDED
 from aqr_perception.model.memory import Memory
+
+HALF = 0.5
+"""Sensors that keep at least this part of their say also say where queries start."""
 
 LEAST_TRUST = 1e-3
 """Trust beyond this, to either side, counts as this: opinions must be able to change."""
@@ -59,7 +62,8 @@ class GateState:
     hidden: Tensor
     frame_logits: Tensor
     token_logits: Tensor | None
-    query_base: Tensor | None
+    frame_bias: Tensor
+    query_base: Tensor | None = None
     query_logits: list[Tensor] = field(default_factory=list)
     query_bias: list[Tensor] = field(default_factory=list)
     token_bias: list[Tensor] = field(default_factory=list)
@@ -121,14 +125,24 @@ class GateRouter(Router):
         for head, caution in zip(sensors, config.caution):
             nn.init.constant_(head.bias, config.initial_logit - caution)
 
-    def start(self, scene: Scene) -> GateState:
-        """Collect the evidence that all queries and layers share."""
-        with full_precision(scene.reference_points):
-            if not self.config.learned:
-                present = scene.memory.present
-                logits = _by_kind(self.constant, present).expand(len(present), -1)
-                return GateState(scene, None, None, None, logits, logits, None, None)
-            return self._look(scene)
+    def look(self, scene: Scene) -> Look:
+        """Collect the evidence that all queries and layers share.
+
+        A sensor that lies must not say where queries start, either: left out of attention alone, a
+        rotated LiDAR still cost a third of what the cameras find without it.
+        """
+        with full_precision(scene.memory.tokens):
+            state = self._look(scene)
+            kept = self._relative(state.frame_bias.detach(), scene.memory.present).exp()
+            return Look(state, scene.memory.present & (kept >= HALF))
+
+    def start(self, scene: Scene, look: Look | None = None) -> GateState:
+        """Add what is seen where the queries start."""
+        state = replace((look or self.look(scene)).state, scene=scene)
+        if self.config.learned and self.config.query:
+            with full_precision(scene.reference_points):
+                state.query_base = self._at(scene.reference_points, state)
+        return state
 
     def _judged(self, scene: Scene) -> tuple[Evidence, Tensor, Tensor]:
         """Evidence, (B, S, hidden) what is to be thought of the sensors, and their logits."""
@@ -150,14 +164,29 @@ class GateRouter(Router):
         return odds * _by_kind(self.carried.sigmoid(), trusted) * float(self.config.time)
 
     def _look(self, scene: Scene) -> GateState:
+        if not self.config.learned:
+            present = scene.memory.present
+            logits = _by_kind(self.constant, present).expand(len(present), -1)
+            return GateState(scene, None, None, None, logits, logits, None,
+                             self._frame_bias(scene, logits))
         evidence, hidden, frame = self._judged(scene)
         tokens = self.token_evidence(scene, evidence, hidden) if self.config.token else None
-        state = GateState(scene, _kept(scene, evidence, frame), evidence,
-                          _contrast(evidence) if self.training else None, hidden, frame, tokens,
-                          None)
-        if self.config.query:
-            state.query_base = self._at(scene.reference_points, state)
-        return state
+        return GateState(scene, _kept(scene, evidence, frame), evidence,
+                         _contrast(evidence) if self.training else None, hidden, frame, tokens,
+                         self._frame_bias(scene, frame))
+
+    def _frame_bias(self, scene: Scene, logits: Tensor) -> Tensor:
+        """(B, S) bias of whole sensors, from the gate or from the oracle."""
+        if self.oracle is not None:
+            labels = self.oracle.frame
+            return torch.zeros_like(logits) if labels is None else _left_out(labels)
+        if not self.config.learned:
+            bias = self.frame_strength(logits)
+        elif self.config.frame:
+            bias = self.frame_strength(logits + _by_kind(self.caution, logits))
+        else:
+            bias = torch.zeros_like(logits)
+        return bias * _say(scene, bias)
 
     def remember(self, scene: Scene) -> TemporalMemory:
         """Keep frames for the next ones without routing anything; see `history.look_back`."""
@@ -240,15 +269,10 @@ class GateRouter(Router):
         memory = state.scene.memory
         if self.oracle is not None:
             return self._oracle_bias(self.oracle, state, queries)
-        bias = state.frame_logits.new_zeros(len(memory.present), queries, memory.present.shape[1])
-        if not self.config.learned:
-            bias = bias + self.frame_strength(state.frame_logits)[:, None]
-        elif self.config.frame:
-            acting = state.frame_logits + _by_kind(self.caution, state.frame_logits)
-            bias = bias + self.frame_strength(acting)[:, None]
+        bias = state.frame_bias[:, None].expand(-1, queries, -1)
         if per_query is not None:
-            bias = bias + self.query_strength(per_query)
-        bias = bias * _say(state.scene, bias)[:, None]
+            local = self.query_strength(per_query)
+            bias = bias + local * _say(state.scene, local)[:, None]
         bias = self._relative(bias, memory.present[:, None])
         return self._shuffled(bias, state.scene.denoising) if self.config.shuffle_queries else bias
 
@@ -274,10 +298,7 @@ class GateRouter(Router):
     @staticmethod
     def _oracle_bias(oracle: GateLabels, state: GateState, queries: int) -> Tensor:
         """What the labels say; denoising queries, of which they say nothing, keep all."""
-        present = state.scene.memory.present
-        bias = state.frame_logits.new_zeros(len(present), queries, present.shape[1])
-        if oracle.frame is not None:
-            bias = bias + _left_out(oracle.frame)[:, None]
+        bias = state.frame_bias[:, None].expand(-1, queries, -1)
         if oracle.query is not None:
             matching = _left_out(oracle.query)
             bias = bias + F.pad(matching, (0, 0, queries - matching.shape[1], 0))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 
 from aqr_perception.model.aqr.gate import GateRouter
 from aqr_perception.model.aqr.places import full_precision
@@ -55,14 +55,9 @@ def look_at(detector: Detector, batch: Batch, history: TemporalMemory | None = N
     config = detector.config
     selection = select_sensors(batch, config.lidar is not None, config.image is not None)
     memory = detector.tokenizer(batch, selection)
-    image_size = (config.image.height, config.image.width) if config.image else (0, 0)
-    nothing = references = memory.tokens.new_zeros(len(memory.tokens), 0, 3)
-    if placed:
-        heat = detector.heat(memory) if detector.heat else None
-        references = detector.place(heat, batch, selection.usable).reference_points
-    return Scene(memory, references, nothing, 0, batch, image_size, config.detection_range,
-                 _unasked, history)
-
-
-def _unasked(layer: int, target: Tensor) -> tuple[Tensor, Tensor]:
-    raise AssertionError("without queries there is nothing to predict")
+    scene = detector.decoder.scene(memory, batch, history)
+    if not placed:
+        return scene
+    heat = detector.heat(memory) if detector.heat else None
+    queries = detector.place(heat, batch, selection.usable)
+    return replace(scene, reference_points=queries.reference_points)

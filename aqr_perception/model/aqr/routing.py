@@ -82,9 +82,22 @@ class Scene:
     facts: PlainFacts | None = None
 
 
+@dataclass(frozen=True)
+class Look:
+    """What AQR made of the sensors before there were queries.
+
+    Attributes:
+        state: What `Router.start` goes on from.
+        trusted: (B, S) bool: who may say where queries start, and from where they are seen.
+    """
+
+    state: Any
+    trusted: Tensor
+
+
 class Router(nn.Module):
-    """One mode of AQR. The decoder calls `start` once, `route` before and `observe` after each
-    layer, then `finish`.
+    """One mode of AQR. `look` is called before queries are placed; then the decoder calls `start`
+    once, `route` before and `observe` after each layer, and `finish`.
 
     This base routes nothing: the decoder then runs exactly as without AQR.
     """
@@ -96,8 +109,17 @@ class Router(nn.Module):
         Not to be called during a forward pass. `model.aqr.strength` tells what fits a network.
         """
 
-    def start(self, scene: Scene) -> Any:
-        """Look at the evidence; what comes back is handed to the other two methods."""
+    def look(self, scene: Scene) -> Look:
+        """Look at the sensors while there are no queries yet."""
+        return Look(None, scene.memory.present)
+
+    def start(self, scene: Scene, look: Look | None = None) -> Any:
+        """Look at the evidence; what comes back is handed to the other methods.
+
+        Args:
+            scene: With queries.
+            look: At the same frames, if it was asked for.
+        """
         return scene
 
     def route(self, layer: int, target: Tensor, reference_points: Tensor, state: Any

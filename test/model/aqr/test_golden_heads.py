@@ -164,7 +164,7 @@ def _scene(decoder, memory, references, batch) -> Scene:
     """What the decoder hands to its router."""
     seen = []
     start = decoder.router.start
-    decoder.router.start = lambda scene: seen.append(scene) or start(scene)
+    decoder.router.start = lambda scene, look=None: seen.append(scene) or start(scene)
     decoder(memory, Queries(references), batch, select_sensors(batch, True, True))
     decoder.router.start = start
     return seen[0]

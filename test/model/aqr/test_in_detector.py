@@ -18,6 +18,7 @@ from aqr_perception.model.aqr.config import (
     WeightMapConfig,
 )
 from aqr_perception.model.aqr.history import look_back
+from aqr_perception.model.aqr.output import GateLabels
 from aqr_perception.model.config import DecoderConfig, DetectorConfig, ImageConfig, LidarConfig
 from aqr_perception.model.detector import Detector
 from aqr_perception.types import Batch
@@ -45,6 +46,7 @@ EVERY = {
         generator=GENERATOR, local=False, reference=True)),
     "constant": AqrConfig(mode="gate", gate=GateConfig(learned=False)),
 }
+PLACED = {"heat": True, "placed": 4, "placed_by_images": 4, "seeded": True}
 each_trainable = pytest.mark.parametrize("aqr", TRAINABLE.values(), ids=TRAINABLE)
 each_mode = pytest.mark.parametrize("aqr", EVERY.values(), ids=EVERY)
 
@@ -121,6 +123,23 @@ def test_no_say_means_no_change(aqr):
     plain = without_aqr(made)(batch())
     close(made(batch(modulation=torch.zeros(2, 2))), plain)
     assert (made(batch()).logits - plain.logits).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize("left_out", [[0], [1, 2, 3], [0, 2]], ids=["lidar", "cameras", "both"])
+def test_a_sensor_that_the_gate_leaves_out_is_as_good_as_absent(left_out):
+    """It does not say where queries start, either."""
+    frame = torch.ones(2, 1 + VIEWS)
+    frame[:, left_out] = 0.0
+    made = detector(TRAINABLE["gate"], **PLACED)
+    plain, absent = without_aqr(made), batch(gains=frame)
+    assert (made(batch()).boxes - plain(absent).boxes).abs().max() > 1e-2
+    made.decoder.router.oracle = GateLabels(frame, None, None)
+    close(made(batch()), plain(absent), 2e-5)
+    made.decoder.router.oracle = None
+    for part, kept in zip(made.decoder.router.frame_head, (frame[:, 0], frame[:, 1:])):
+        torch.nn.init.constant_(part.bias, -40.0 * (1.0 - float(kept.mean())))
+    if left_out != [0, 2]:  # the head is one for all cameras
+        close(made(batch()), plain(absent), 2e-5)
 
 
 @each_mode

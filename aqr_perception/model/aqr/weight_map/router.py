@@ -12,7 +12,7 @@ from aqr_perception.model.aqr.config import ModulatorConfig, WeightMapConfig
 from aqr_perception.model.aqr.monitor import mean_mass, report
 from aqr_perception.model.aqr.output import AqrOutput
 from aqr_perception.model.aqr.places import full_precision, locate, to_cells, widened
-from aqr_perception.model.aqr.routing import Router, Routing, Scene
+from aqr_perception.model.aqr.routing import Look, Router, Routing, Scene
 from aqr_perception.model.aqr.strength import with_strength
 from aqr_perception.model.aqr.weight_map import published
 from aqr_perception.model.aqr.weight_map.cells import Cells, scene_cells
@@ -81,7 +81,7 @@ class WeightMapRouter(Router):
         return (modulator.size_adaptive or bool(modulator.class_residual_weight)
                 ) and not self.config.reference
 
-    def start(self, scene: Scene) -> WeightMapState:
+    def start(self, scene: Scene, look: Look | None = None) -> WeightMapState:
         """Generate the weights (denoising queries left out) and the first layer's factors."""
         first = 0 if self.config.reference else scene.denoising
         raw = widened(self.generator(scene, first, published=self.config.reference))
