@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from aqr_perception.model.aqr.places import metres
-from aqr_perception.model.aqr.routing import Routing, Scene
+from aqr_perception.model.aqr.routing import Look, Routing, Scene
 from aqr_perception.model.detector import Detector
 from aqr_perception.model.memory import Memory
 from aqr_perception.types import Batch, DetectorOutput
@@ -63,9 +63,9 @@ def listening(detector: Detector) -> Iterator[Listener]:
     router, listener = detector.decoder.router, Listener()
     start, route, observe = router.start, router.route, router.observe
 
-    def hear_start(scene: Scene) -> Any:
+    def hear_start(scene: Scene, look: Look | None = None) -> Any:
         listener.scene, listener.masses = scene, []
-        return start(scene)
+        return start(scene, look)
 
     def hear_route(layer: int, target: Tensor, references: Tensor, state: Any
                    ) -> tuple[Memory, Routing | None]:

@@ -3,7 +3,8 @@
 One interface for every mode, `routing.Router`:
 
     router = build_router(channels, layers, config)     # None where config.mode is "off"
-    state = router.start(scene)                          # once: evidence, weights
+    look = router.look(scene)                            # once: whom to trust, before queries
+    state = router.start(scene, look)                    # once: what is seen where they start
     for each decoder layer:
         memory, routing = router.route(layer, target, reference_points, state)
         target = layer(target, memory, routing)          # routing: biases as appended columns
