@@ -63,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="share of the frames that are spoiled by a fault (default: 0)")
     parser.add_argument("--hold-out", nargs="+", metavar="FAULT",
                         help="faults that are kept from training (default: camera_swapped "
-                             "lidar_rotated all_cameras_rotated)")
+                             "camera_white lidar_empty)")
     parser.add_argument("--steps", type=int, default=9000, help="length of the run")
     parser.add_argument("--batch-size", type=int, default=8, help="frames a step and process")
     parser.add_argument("--learning-rate", type=float, default=2e-4,

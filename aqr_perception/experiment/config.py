@@ -10,7 +10,7 @@ from typing import Any
 from aqr_perception.model.aqr.config import MODES, AqrConfig
 from aqr_perception.runtime.fault_runs import Setting, settings_of
 from aqr_perception.training.distillation import check_settings
-from aqr_perception.training.fault_sampler import FaultSampling
+from aqr_perception.training.fault_sampler import HELD_OUT, FaultSampling
 
 ORACLES = ("frame", "query", "token")
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")
@@ -287,8 +287,10 @@ def fixed_settings(config: ExperimentConfig, name: str, steps: int) -> dict[str,
     about["aqr"] = {key: value for key, value in run["aqr"].items()
                     if key not in MODES or key == run["aqr"]["mode"]}
     taught = {"teacher": fixed_settings(config, teacher, steps)} if teacher else {}
-    training = {**asdict(config.training), "steps": steps,
-                "fault_share": config.fault_share(name)}
+    share = config.fault_share(name)
+    training = {**asdict(config.training), "steps": steps, "fault_share": share}
+    if share:
+        training["kept_from_training"] = list(HELD_OUT)
     if not config.runs[name].sees:
         del training["eye"]
     return {"run": about, "training": training if config.runs[name].train else None, **taught}

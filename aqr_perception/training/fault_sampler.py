@@ -16,8 +16,9 @@ from aqr_perception.simulation.fault_labels import FaultLabels
 from aqr_perception.simulation.faults import FAULTS, MATCHED_PAIRS, SEVERITIES, apply
 from aqr_perception.types import Annotations, SensorFrame
 
-HELD_OUT = ("camera_swapped", "lidar_rotated", "all_cameras_rotated")
-"""Faults that training does not see unless told to, so that figures on them are of the unknown."""
+HELD_OUT = ("camera_swapped", "camera_white", "lidar_empty")
+"""Faults that training does not see unless told to, so that figures on them are of the unknown: one
+of what pictures show, one of where, and one of the LiDAR."""
 
 LONGEST_PAST = 5
 """Frames before that a fault may draw on: 2 s of old data at 2 Hz, seen from the frame before."""

@@ -21,7 +21,7 @@ from aqr_perception.model.aqr.routing import Scene
 GROUPS = 8
 """Parts of a descriptor that are compared one by one, so that a kind of mismatch has a name."""
 
-SHIFTS = tuple(range(-6, 7))
+SHIFTS = (-2, -1, 0, 1, 2)
 """By how much a picture is moved against the bird's-eye view, in parts of `SHIFT_PARTS` of its
 width: a turned sensor shows here."""
 
@@ -185,7 +185,7 @@ def pooled(values: Tensor, shared: Tensor) -> Edge:
 
 
 def shift_correlation(first: Tensor, second: Tensor) -> Tensor:
-    """Mean cosine of two rows of columns (..., W, E), one moved by each of `SHIFTS`: (..., 13)."""
+    """Mean cosine of two rows of columns (..., W, E), one moved by each of `SHIFTS`: (..., 5)."""
     width = first.shape[-2]
     step = max(1, round(width / SHIFT_PARTS))
     scores = []

@@ -49,7 +49,7 @@ class Evidence:
         columns: (B, V, 2·GROUPS, W) agreement of each image column with the bird's-eye view and
             with its own last frame.
         now: Edge (B, S, S) of this frame's sensors; its diagonal is empty.
-        shifts: (B, V, 13) cosine of picture and bird's-eye view at a few shifts.
+        shifts: (B, V, 5) cosine of picture and bird's-eye view at a few shifts.
         time: Comparison with the frame before.
         trusted: (B, S) what was thought of the sensors in the frame before.
         nodes: (B, S, n) facts of each sensor alone.

@@ -11,7 +11,7 @@ SEEN_AT_MOST = 20_000.0
 """Entries that what was gathered counts as: after that it follows the last ones slowly."""
 
 LEAST_SPREAD = 1e-3
-LARGEST = 6.0
+LARGEST = 3.0
 """In units of the spread; values beyond count as this."""
 
 
