@@ -31,6 +31,7 @@ class EyePart:
         fault_share: Share of spoiled frames.
         matched: Share of those that come as twins, which differ in who lies.
         persisting: Share of those whose fault began a frame before.
+        ended: Share of those whose fault has just ended.
     """
 
     share: float = 0.0
@@ -43,6 +44,7 @@ class EyePart:
     fault_share: float = 0.7
     matched: float = 0.5
     persisting: float = 0.7
+    ended: float = 0.0
 
     def __post_init__(self) -> None:
         _at_least_one(self, "training.eye", ("pool", "batch_size"))

@@ -72,6 +72,7 @@ def eye_settings(config: ExperimentConfig, seed: int, steps: int) -> TrainingSet
         steps=count, batch_size=eye.batch_size, seed=seed,
         schedule=OneCycle(base=eye.learning_rate, peak_ratio=eye.peak, rising=eye.rising),
         average=config.training.average, faults=FaultSampling(
-            eye.fault_share, matched=eye.matched, persisting=eye.persisting),
+            eye.fault_share, matched=eye.matched, persisting=eye.persisting,
+            ended=eye.ended),
         log_every=max(1, count // LOG_LINES), save_every=SAVE_EVERY, workers=0,
         half=config.training.half)

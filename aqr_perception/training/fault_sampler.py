@@ -37,6 +37,8 @@ class FaultSampling:
         matched: Share of the spoiled frames that come as matched pairs.
         persisting: Share of the spoiled frames whose frame before is spoiled alike; before the
             others all was well.
+        ended: Share of them whose frame before alone is spoiled, so that all is well again; at most
+            what `persisting` leaves.
         faults: Names to draw from.
         held_out: Names that are not drawn all the same.
         severities: To draw from.
@@ -45,14 +47,18 @@ class FaultSampling:
     share: float = 0.0
     matched: float = 0.25
     persisting: float = 0.5
+    ended: float = 0.0
     faults: tuple[str, ...] = tuple(FAULTS)
     held_out: tuple[str, ...] = HELD_OUT
     severities: tuple[int, ...] = SEVERITIES
 
     def __post_init__(self) -> None:
-        for name in ("share", "matched", "persisting"):
+        for name in ("share", "matched", "persisting", "ended"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ValueError(f"faults.{name} is {getattr(self, name)}; expected 0 to 1")
+        if self.persisting + self.ended > 1.0:
+            raise ValueError(f"faults.persisting is {self.persisting}, ended {self.ended}; "
+                             "expected at most 1 together")
         for name in (*self.faults, *self.held_out):
             if name not in FAULTS:
                 raise ValueError(f"there is no fault '{name}'; expected some of "
@@ -84,12 +90,14 @@ class Spoiling:
         fault: ``none``, or a name.
         severity: 0, or 1 to 3.
         persisting: The frame before is spoiled alike.
+        ended: That one alone is.
     """
 
     position: int
     fault: str = "none"
     severity: int = 0
     persisting: bool = False
+    ended: bool = False
 
     @property
     def past(self) -> int:
@@ -133,11 +141,14 @@ class FaultSampler:
 
     def _spoiling(self, position: int, fault: str, rng: np.random.Generator) -> Spoiling:
         severity = self.settings.severities[rng.integers(len(self.settings.severities))]
-        return Spoiling(position, fault, severity, bool(rng.random() < self.settings.persisting))
+        when = rng.random()
+        return Spoiling(position, fault, severity, bool(when < self.settings.persisting),
+                        bool(when >= 1.0 - self.settings.ended))
 
     def spoil(self, how: Spoiling, frames: Sequence[SensorFrame], annotations: Annotations
               ) -> tuple[SensorFrame, FaultLabels, SensorFrame | None]:
-        """Spoil the last of some frames, and the one before it if the fault persists.
+        """Spoil the last of some frames, and the one before it if the fault persists, or that alone
+        if it has ended.
 
         Args:
             how: What `draw` returned.
@@ -147,11 +158,14 @@ class FaultSampler:
         Returns:
             The frame, what is wrong with it, and the frame before; None where there is none.
         """
-        def draws() -> np.random.Generator:  # the same ones for both, so the same cameras are hit
-            return np.random.default_rng([self.seed, 4, how.position])
+        def draws(past: int) -> np.random.Generator:
+            # The same ones for both, so the same cameras are hit, unless chance hits each time.
+            own = [past] if past and how.fault != "none" and FAULTS[how.fault].by_chance else []
+            return np.random.default_rng([self.seed, 4, how.position, *own])
 
-        frame, labels = apply(how.fault, how.severity, frames, draws(), annotations)
+        fault = "none" if how.ended else how.fault
+        frame, labels = apply(fault, how.severity, frames, draws(0), annotations)
         before = frames[-2] if len(frames) > 1 else None
-        if before is not None and how.persisting:
-            before, _ = apply(how.fault, how.severity, frames[:-1], draws())
+        if before is not None and (how.persisting or how.ended):
+            before, _ = apply(how.fault, how.severity, frames[:-1], draws(1))
         return frame, labels, before

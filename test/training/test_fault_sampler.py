@@ -14,7 +14,7 @@ from aqr_perception.model.aqr.config import AqrConfig
 from aqr_perception.simulation.faults import MATCHED_PAIRS, MULTICORRUPT
 from aqr_perception.training.augment import Augmentation
 from aqr_perception.training.dataset import StepDataset
-from aqr_perception.training.fault_sampler import REMOVING, FaultSampler, FaultSampling
+from aqr_perception.training.fault_sampler import REMOVING, FaultSampler, FaultSampling, Spoiling
 from aqr_perception.types import Mounting
 
 HALF = FaultSampling(0.5, matched=0.4, held_out=MULTICORRUPT, severities=(1, 3))
@@ -34,6 +34,10 @@ def test_shares_are_those_asked_for():
              if first.position == second.position]
     assert abs(2 * len(twins) / len(spoiled) - 0.4) < 0.05
     assert abs(np.mean([how.persisting for how in spoiled]) - 0.5) < 0.04
+    assert not any(how.ended for how in spoiled)
+    healed = [how for how in draws(replace(HALF, ended=0.2)) if how.fault != "none"]
+    assert abs(np.mean([how.ended for how in healed]) - 0.2) < 0.04
+    assert not any(how.ended and how.persisting for how in healed)
     assert all(how.fault == "none" for how in draws(FaultSampling()))
 
 
@@ -74,6 +78,7 @@ def test_now_and_then_no_sensor_loses_all_its_data():
     ({"share": 1.5}, "faults.share is 1.5; expected 0 to 1"),
     ({"faults": ("rust",)}, "no fault 'rust'"),
     ({"held_out": ("rust",)}, "no fault 'rust'"),
+    ({"persisting": 0.7, "ended": 0.4}, "persisting is 0.7, ended 0.4; expected at most 1"),
     ({"severities": (4,)}, r"faults.severities is \[4\]"),
     ({"share": 0.5, "faults": ("lidar_absent",)}, "leaves every sensor some data"),
 ])
@@ -97,8 +102,23 @@ def test_a_fault_that_persists_hits_the_same_camera_before():
     assert sum(black(now)) == 1
     now, _, before = sampler.spoil(replace(how, persisting=False), frames, truth)
     assert (sum(black(now)), sum(black(before))) == (1, 0)
+    now, labels, before = sampler.spoil(replace(how, persisting=False, ended=True), frames, truth)
+    assert (sum(black(now)), sum(black(before))) == (0, 1)
+    assert labels.fault == "none"
+    assert not labels.leave_out.any()
     assert sampler.spoil(how, frames[-1:], truth)[2] is None
     assert not any(sum(black(frame)) for frame in frames)
+
+
+def test_chance_hits_anew_at_each_moment():
+    drive = make_drive(0, 3)
+    frames, truth = [frame for frame, _ in drive], drive[-1][1]
+    seen = set()
+    for position in range(12):
+        how = Spoiling(position, "missing_camera", 2, persisting=True)
+        now, _, before = FaultSampler(HALF, 3, 4).spoil(how, frames, truth)
+        seen.add(tuple(bool(image.pixels.any()) for image in (now.images[0], before.images[0])))
+    assert len(seen) == 4
 
 
 def dataset(config=GATE, faults=None, augmentation: Augmentation | None = None, batch_size=8):
