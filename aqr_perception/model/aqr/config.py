@@ -46,6 +46,7 @@ class GateConfig:
             to acting: to lose a sound one costs more than leaving out one that lies gains (with
             the weights that ship 38 points of mAP against 8 at most, and 13 against 2 to 13).
             Chosen on validation drives.
+        sharpness: What those logits are then multiplied by.
         initial_strength: λ in bias = λ·logsigmoid(logit), at the start.
         exclude_below: A bias at or below this leaves out what it refers to: its share is zero.
         max_motion: Frames between which the car moved further than this [m] are not compared.
@@ -64,7 +65,8 @@ class GateConfig:
     frame: bool = True
     shuffle_queries: bool = False
     initial_logit: float = 6.0
-    caution: tuple[float, float] = (1.2, 0.4)
+    caution: tuple[float, float] = (2.0, 0.6)
+    sharpness: float = 3.0
     initial_strength: float = 4.0
     exclude_below: float = -16.0
     max_motion: float = 20.0
@@ -75,6 +77,7 @@ class GateConfig:
         if self.channels % 8 or self.descriptor % 8:
             raise ValueError(f"aqr.gate.channels and .descriptor are {self.channels} and "
                              f"{self.descriptor}; expected multiples of 8")
+        _within("aqr.gate.sharpness", self.sharpness, 0.1, 100.0)
         for value in self.caution:
             _within("aqr.gate.caution", value, 0.0, 6.0)
         _within("aqr.gate.initial_strength", self.initial_strength, 0.1, 100.0)

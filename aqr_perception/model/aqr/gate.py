@@ -3,9 +3,10 @@
 A gate is a logit g of "keep". The bias on the attention is λ·logsigmoid(g) ≤ 0, so that a sensor
 can only be suppressed; the largest bias is then subtracted, which changes nothing and lets the most
 trusted sensor keep exactly what it had. A bias below a threshold leaves its sensor or token out
-altogether. What the gate believes of whole sensors and how it acts differ by a caution: to lose a
-sound one costs more than to keep one that lies. All that it acts on starts equal: every bias is
-then 0 and the network is the one without AQR.
+altogether. What the gate believes of whole sensors and how it acts differ by a caution, since to
+lose a sound one costs more than to keep one that lies, and by a sharpness, since half a sensor is
+worth less than either. All that it acts on starts equal: every bias is then 0 and the network is
+the one without AQR.
 """
 
 from __future__ import annotations
@@ -183,7 +184,8 @@ class GateRouter(Router):
         if not self.config.learned:
             bias = self.frame_strength(logits)
         elif self.config.frame:
-            bias = self.frame_strength(logits + _by_kind(self.caution, logits))
+            acting = logits + _by_kind(self.caution, logits)
+            bias = self.frame_strength(self.config.sharpness * acting)
         else:
             bias = torch.zeros_like(logits)
         return bias * _say(scene, bias)

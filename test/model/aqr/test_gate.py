@@ -185,7 +185,7 @@ def test_the_frame_before_counts_only_where_it_is_known():
                       batch=replace(scene.batch, fixed_from_model=poses))
     torch.testing.assert_close(run(made, unknown)[0][0].query_bias, alone)
     # What was thought of the sensors does not depend on where the car was.
-    unknown.history.trust[:, 2] = 0.1
+    unknown.history.trust[:, 2] = 1e-3
     assert (run(made, unknown)[0][0].query_bias - alone).abs().max() > 1e-3
 
 
