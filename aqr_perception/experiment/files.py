@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from aqr_perception.model import checkpoint
 from aqr_perception.recordings.json_file import read_json
 
 
@@ -34,3 +36,9 @@ def hold_to(path: Path, fixed: Mapping[str, Any]) -> None:
             raise ValueError(f"{path.parent}: holds a run with {name} = {before.get(name)!r}, this "
                              f"one has {fixed.get(name)!r}; use another folder, or the same "
                              "settings")
+
+
+def digest(path: Path | None) -> str:
+    """Of a weights file; None: of the one that ships. ``random`` where there is none."""
+    path = path or checkpoint.SHIPPED
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else "random"

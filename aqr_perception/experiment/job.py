@@ -6,12 +6,9 @@ fault, and ``result.json``, all figures of it, once all is done.
 
 from __future__ import annotations
 
-import hashlib
-import shutil
-import statistics
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +16,10 @@ import torch
 
 from aqr_perception.experiment.config import ExperimentConfig, fixed_settings
 from aqr_perception.experiment.drives import Drives
-from aqr_perception.experiment.files import hold_to, write_json
+from aqr_perception.experiment.eye import eye_seconds, seeing
+from aqr_perception.experiment.files import digest, hold_to, write_json
 from aqr_perception.experiment.measuring import measure_clean, measure_fault
 from aqr_perception.experiment.network import (
-    eye_settings,
     shared_network,
     start_network,
     training_settings,
@@ -42,14 +39,11 @@ from aqr_perception.runtime.fault_runs import Setting
 from aqr_perception.runtime.pipeline import resolve_device
 from aqr_perception.training.distillation import Teacher
 from aqr_perception.training.engine import WEIGHTS_FILE
-from aqr_perception.training.gate_alone import GateTrainer
 from aqr_perception.training.log import LOG_FILE
-from aqr_perception.types import Mounting
 
 RESULT_FILE = "result.json"
 SETTINGS_FILE = "settings.json"
 CLEAN_FILE = "clean"
-EYE_FOLDER = "eye"
 THREADS = 1
 """Of torch in each process: sums of floats depend on it, so figures would."""
 PROBE_STEPS = 4
@@ -155,7 +149,7 @@ def work(job: Job, done: Callable[[float], None]) -> None:
             trainer.run()
         training = training_figures(read_lines(job.folder / LOG_FILE),
                                     read_lines(job.folder / MONITOR_FILE), job.size.steps)
-        training["eye_seconds"] = _eye_seconds(job, job.size.steps)
+        training["eye_seconds"] = eye_seconds(job, job.size.steps)
         detector = checkpoint.load(job.folder / WEIGHTS_FILE)
     else:
         detector = _untrained(job)
@@ -207,45 +201,10 @@ def _trainer(job: Job, steps: int, done: Callable[[], None]) -> RunTrainer:
     settings = training_settings(job.config, job.name, job.seed, steps)
     network = start_network(_start(job), job.config, job.name, job.seed)
     if job.config.runs[job.name].sees and job.config.training.eye.steps(steps):
-        network = _seeing(job, network, steps)
+        network = seeing(job, network, steps)
     return RunTrainer(network, Drives.open(job.drives).train, settings, job.folder,
                       resolve_device(job.device), job.config.runs[job.name].oracle, done,
                       _teacher(job))
-
-
-def _seeing(job: Job, network: Detector, steps: int) -> Detector:
-    """The network once its gate has learned to see; runs with equal gates share what they saw."""
-    folder = job.folder / EYE_FOLDER
-    folder.mkdir(parents=True, exist_ok=True)
-    part, settings = job.config.training.eye, eye_settings(job.config, job.seed, steps)
-    hold_to(folder / SETTINGS_FILE, {
-        "start": _digest(job.start), "aqr": asdict(job.config.runs[job.name].aqr),
-        "training": asdict(settings), "pool": part.pool, "looks": part.looks})
-    other = None if (folder / WEIGHTS_FILE).exists() or job.probe else _same_eye(job, folder)
-    if other is not None:
-        for name in (LOG_FILE, WEIGHTS_FILE):
-            shutil.copyfile(other / name, folder / name)
-    if not (folder / WEIGHTS_FILE).exists():
-        GateTrainer(network, Drives.open(job.drives).train, Mounting(), settings, folder,
-                    resolve_device(job.device), part.pool, part.looks).run()
-    return checkpoint.load(folder / WEIGHTS_FILE)
-
-
-def _same_eye(job: Job, folder: Path) -> Path | None:
-    """The folder of another run's eye that came from the same settings and is done."""
-    mine = (folder / SETTINGS_FILE).read_bytes()
-    for other in sorted(job.out.glob(f"runs/*/seed_{job.seed}/{EYE_FOLDER}")):
-        settings = other / SETTINGS_FILE
-        if (other / WEIGHTS_FILE).exists() and settings.exists() and settings.read_bytes() == mine:
-            return other
-    return None
-
-
-def _eye_seconds(job: Job, steps: int) -> float:
-    """What the eye took [s]: the median of its steps times their number."""
-    lines = read_lines(job.folder / EYE_FOLDER / LOG_FILE)
-    seconds = [line["seconds_per_step"] for line in lines[1:] or lines]
-    return statistics.median(seconds) * job.config.training.eye.steps(steps) if seconds else 0.0
 
 
 def _teacher(job: Job) -> Teacher | None:
@@ -275,7 +234,7 @@ def _probe(job: Job) -> dict[str, float]:
         trainer = _trainer(job, PROBE_STEPS, lambda: None)
         trainer.run()
         seconds = [line["seconds_per_step"] for line in read_lines(job.folder / LOG_FILE)]
-        step = sum(seconds[1:]) / len(seconds[1:]) + _eye_seconds(job, PROBE_STEPS) / PROBE_STEPS
+        step = sum(seconds[1:]) / len(seconds[1:]) + eye_seconds(job, PROBE_STEPS) / PROBE_STEPS
         detector = checkpoint.load(job.folder / WEIGHTS_FILE)
     else:
         detector = _untrained(job)
@@ -294,12 +253,7 @@ def _probe(job: Job) -> dict[str, float]:
 def _fixed(job: Job) -> dict[str, Any]:
     """What must be as it was for a folder to be gone on with."""
     return {**fixed_settings(job.config, job.name, job.size.steps), "frames": job.size.frames,
-            "clean_frames": job.size.clean_frames, "start": _digest(job.start)}
-
-
-def _digest(path: Path | None) -> str:
-    path = path or checkpoint.SHIPPED
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else "random"
+            "clean_frames": job.size.clean_frames, "start": digest(job.start)}
 
 
 def _about(detector: Detector, job: Job) -> dict[str, Any]:

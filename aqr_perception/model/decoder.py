@@ -182,7 +182,7 @@ class Decoder(nn.Module):
         seeing = replace(cameras, usable=trusted[:, 1:])
         trace = _Trace(self, memory, queries, seeing, batch, history)
         router = self.router if selection.routed else Router()
-        state = router.start(trace.scene, look if selection.routed else None)
+        state = router.start(trace.scene, look)
         gain_bias = None if selection.unbiased else sensor_bias(memory, batch.gains)
         places = self.locality.keys(memory, cameras) if self.locality else None
         unchanged = chosen_tokens(memory)

@@ -22,10 +22,7 @@ GROUPS = 8
 """Parts of a descriptor that are compared one by one, so that a kind of mismatch has a name."""
 
 SHIFTS = (-2, -1, 0, 1, 2)
-"""By how much a picture is moved against the bird's-eye view, in parts of `SHIFT_PARTS` of its
-width: a turned sensor shows here."""
-
-SHIFT_PARTS = 22
+"""Columns by which a picture is moved against the bird's-eye view: a turned camera shows here."""
 
 NEAREST = 2.0
 """First depth along a column's ray [m]."""
@@ -187,9 +184,8 @@ def pooled(values: Tensor, shared: Tensor) -> Edge:
 def shift_correlation(first: Tensor, second: Tensor) -> Tensor:
     """Mean cosine of two rows of columns (..., W, E), one moved by each of `SHIFTS`: (..., 5)."""
     width = first.shape[-2]
-    step = max(1, round(width / SHIFT_PARTS))
     scores = []
-    for shift in (step * part for part in SHIFTS):
+    for shift in SHIFTS:
         kept = max(width - abs(shift), 0)
         left, right = max(shift, 0), max(-shift, 0)
         product = first[..., left:left + kept, :] * second[..., right:right + kept, :]

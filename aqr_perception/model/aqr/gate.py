@@ -11,7 +11,6 @@ the one without AQR.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,6 +18,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from aqr_perception.model.aqr.acting import (
+    Strength,
+    by_kind,
+    left_out,
+    relative,
+    say,
+    shuffled,
+)
 from aqr_perception.model.aqr.agreement import Descriptors
 from aqr_perception.model.aqr.config import GateConfig
 from aqr_perception.model.aqr.evidence import (
@@ -42,7 +49,7 @@ from aqr_perception.model.aqr.temporal import TemporalMemory, remember
 from aqr_perception.model.attention import EXCLUDED
 from aqr_perception.model.memory import Memory
 
-HALF = 0.5
+PLACES_FROM = 0.5
 """Sensors that keep at least this part of their say also say where queries start."""
 
 LEAST_TRUST = 1e-3
@@ -69,18 +76,6 @@ class GateState:
     query_bias: list[Tensor] = field(default_factory=list)
     token_bias: list[Tensor] = field(default_factory=list)
     mass: list[Tensor] = field(default_factory=list)
-
-
-class Strength(nn.Module):
-    """λ > 0, learned."""
-
-    def __init__(self, initial: float) -> None:
-        super().__init__()
-        self.raw = nn.Parameter(torch.tensor(math.log(math.expm1(initial))))
-
-    def forward(self, logits: Tensor) -> Tensor:
-        """Logits → biases ≤ 0."""
-        return F.softplus(self.raw) * F.logsigmoid(logits)
 
 
 class GateRouter(Router):
@@ -130,12 +125,13 @@ class GateRouter(Router):
         """Collect the evidence that all queries and layers share.
 
         A sensor that lies must not say where queries start, either: left out of attention alone, a
-        rotated LiDAR still cost a third of what the cameras find without it.
+        rotated LiDAR still cost a quarter of what the cameras find without it.
         """
         with full_precision(scene.memory.tokens):
             state = self._look(scene)
-            kept = self._relative(state.frame_bias.detach(), scene.memory.present).exp()
-            return Look(state, scene.memory.present & (kept >= HALF))
+            kept = relative(state.frame_bias.detach(), scene.memory.present,
+                            self.config.exclude_below).exp()
+            return Look(state, scene.memory.present & (kept >= PLACES_FROM))
 
     def start(self, scene: Scene, look: Look | None = None) -> GateState:
         """Add what is seen where the queries start."""
@@ -160,14 +156,14 @@ class GateRouter(Router):
         Log-odds add up, as in a Bayesian filter: where this frame tells nothing about a sensor, the
         opinion stays, and fades.
         """
-        start = self.config.initial_logit - _by_kind(self.caution, trusted)
+        start = self.config.initial_logit - by_kind(self.caution, trusted)
         odds = torch.minimum(trusted.clamp(LEAST_TRUST, 1 - LEAST_TRUST).logit(), start) - start
-        return odds * _by_kind(self.carried.sigmoid(), trusted) * float(self.config.time)
+        return odds * by_kind(self.carried.sigmoid(), trusted) * float(self.config.time)
 
     def _look(self, scene: Scene) -> GateState:
         if not self.config.learned:
             present = scene.memory.present
-            logits = _by_kind(self.constant, present).expand(len(present), -1)
+            logits = by_kind(self.constant, present).expand(len(present), -1)
             return GateState(scene, None, None, None, logits, logits, None,
                              self._frame_bias(scene, logits))
         evidence, hidden, frame = self._judged(scene)
@@ -180,15 +176,15 @@ class GateRouter(Router):
         """(B, S) bias of whole sensors, from the gate or from the oracle."""
         if self.oracle is not None:
             labels = self.oracle.frame
-            return torch.zeros_like(logits) if labels is None else _left_out(labels)
+            return torch.zeros_like(logits) if labels is None else left_out(labels)
         if not self.config.learned:
             bias = self.frame_strength(logits)
         elif self.config.frame:
-            acting = logits + _by_kind(self.caution, logits)
+            acting = logits + by_kind(self.caution, logits)
             bias = self.frame_strength(self.config.sharpness * acting)
         else:
             bias = torch.zeros_like(logits)
-        return bias * _say(scene, bias)
+        return bias * say(scene, bias)
 
     def remember(self, scene: Scene) -> TemporalMemory:
         """Keep frames for the next ones without routing anything; see `history.look_back`."""
@@ -274,48 +270,30 @@ class GateRouter(Router):
         bias = state.frame_bias[:, None].expand(-1, queries, -1)
         if per_query is not None:
             local = self.query_strength(per_query)
-            bias = bias + local * _say(state.scene, local)[:, None]
-        bias = self._relative(bias, memory.present[:, None])
-        return self._shuffled(bias, state.scene.denoising) if self.config.shuffle_queries else bias
+            bias = bias + local * say(state.scene, local)[:, None]
+        bias = relative(bias, memory.present[:, None], self.config.exclude_below)
+        return shuffled(bias, state.scene.denoising) if self.config.shuffle_queries else bias
 
     def _token_bias(self, layer: int, state: GateState) -> Tensor | None:
         """(B, T) bias of one layer, or None."""
         memory = state.scene.memory
         if self.oracle is not None:
             labels = self.oracle.token
-            return None if labels is None else _left_out(labels).to(memory.tokens.dtype)
+            return None if labels is None else left_out(labels).to(memory.tokens.dtype)
         if state.token_logits is None or not memory.tokens.shape[1]:
             return None
         bias = self.token_strength(state.token_logits[layer])
-        bias = bias * _say(state.scene, bias)[:, memory.token_sensor]
-        return self._relative(bias, memory.present[:, memory.token_sensor])
-
-    def _relative(self, bias: Tensor, usable: Tensor) -> Tensor:
-        """Biases against the largest usable one; those that are all but left out, left out."""
-        best = bias.detach().masked_fill(~usable, -torch.inf).amax(-1, keepdim=True)
-        best = best.where(best.isfinite(), torch.zeros_like(best))
-        relative = (bias - best).clamp(max=0)
-        return relative.masked_fill(relative <= self.config.exclude_below, EXCLUDED)
+        bias = bias * say(state.scene, bias)[:, memory.token_sensor]
+        return relative(bias, memory.present[:, memory.token_sensor], self.config.exclude_below)
 
     @staticmethod
     def _oracle_bias(oracle: GateLabels, state: GateState, queries: int) -> Tensor:
         """What the labels say; denoising queries, of which they say nothing, keep all."""
         bias = state.frame_bias[:, None].expand(-1, queries, -1)
         if oracle.query is not None:
-            matching = _left_out(oracle.query)
+            matching = left_out(oracle.query)
             bias = bias + F.pad(matching, (0, 0, queries - matching.shape[1], 0))
         return bias.clamp(min=EXCLUDED)
-
-    @staticmethod
-    def _shuffled(bias: Tensor, first: int) -> Tensor:
-        """Each matching query with another one's bias."""
-        order = torch.randperm(bias.shape[1] - first, device=bias.device) + first
-        return torch.cat([bias[:, :first], bias[:, order]], dim=1)
-
-
-def _by_kind(values: Tensor, sensors: Tensor) -> Tensor:
-    """(2,) of the LiDAR and of cameras → (S,) for (B, S) sensors; nothing comes from the host."""
-    return torch.cat([values[:1], values[1:].expand(sensors.shape[1] - 1)])
 
 
 def _kept(scene: Scene, evidence: Evidence, frame: Tensor) -> TemporalMemory:
@@ -330,18 +308,6 @@ def _read(memory: Memory) -> Tensor:
     if memory.chosen is None:
         return there
     return there & torch.zeros_like(there).scatter(1, memory.chosen, True)
-
-
-def _say(scene: Scene, like: Tensor) -> Tensor:
-    """(B, S) AQR's say over each sensor, 0 to 1."""
-    modulation = scene.batch.modulation.to(like.dtype)
-    cameras = scene.memory.present.shape[1] - 1
-    return torch.cat([modulation[:, :1], modulation[:, 1:].expand(-1, cameras)], dim=1)
-
-
-def _left_out(labels: Tensor) -> Tensor:
-    """Labels → biases: `EXCLUDED` where leaving out helps, 0 elsewhere."""
-    return torch.zeros_like(labels).masked_fill(labels < 0.5, EXCLUDED)
 
 
 def _contrast(evidence: Evidence) -> Contrast:

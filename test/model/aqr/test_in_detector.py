@@ -135,11 +135,11 @@ def test_a_sensor_that_the_gate_leaves_out_is_as_good_as_absent(left_out):
     assert (made(batch()).boxes - plain(absent).boxes).abs().max() > 1e-2
     made.decoder.router.oracle = GateLabels(frame, None, None)
     close(made(batch()), plain(absent), 2e-5)
+    if left_out == [0, 2]:  # by itself it has one head for all cameras
+        return
     made.decoder.router.oracle = None
-    for part, kept in zip(made.decoder.router.frame_head, (frame[:, 0], frame[:, 1:])):
-        torch.nn.init.constant_(part.bias, -40.0 * (1.0 - float(kept.mean())))
-    if left_out != [0, 2]:  # the head is one for all cameras
-        close(made(batch()), plain(absent), 2e-5)
+    torch.nn.init.constant_(made.decoder.router.frame_head[min(left_out[0], 1)].bias, -40.0)
+    close(made(batch()), plain(absent), 2e-5)
 
 
 @each_mode
