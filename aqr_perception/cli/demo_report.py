@@ -116,7 +116,8 @@ def lines(result: DemoResult) -> list[str]:
     missed = ", ".join(map(str, result.missed)) or "none"
     found = [UNTRAINED] if not result.trained else []
     found.append(f"{len(back)} of {len(result.seen)} frames came back over DDS (missed: {missed}), "
-                 f"{sum(len(one.detections or ()) for one in back)} detections")
+                 f"{sum(len(one.detections or ()) for one in back)} detections, down to the least "
+                 "sure ones, which the metrics rank")
     latencies = [one.latency_ms for one in back if math.isfinite(one.latency_ms)]
     if latencies:
         shares = np.percentile(latencies, [50, 90, 99])
