@@ -11,6 +11,8 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
+from aqr_perception.training.distributed import leave
+
 
 def in_two_processes(part: Callable[..., None], folder: Path, *arguments: Any) -> None:
     """Call ``part(*arguments)`` in two gloo processes of one thread each.
@@ -30,5 +32,4 @@ def _process(rank: int, meeting: Path, part: Callable[..., None], arguments: tup
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=2)
     part(*arguments)
-    dist.barrier()
-    dist.destroy_process_group()
+    leave()

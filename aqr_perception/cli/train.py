@@ -100,6 +100,7 @@ def run(args: argparse.Namespace) -> int:
     from aqr_perception.simulation.cache import DriveFolder
     from aqr_perception.training.baseline import with_mode
     from aqr_perception.training.distillation import Teacher, student_of
+    from aqr_perception.training.distributed import leave
     from aqr_perception.training.engine import Trainer, TrainingSettings
     from aqr_perception.training.gate_alone import GateTrainer
     from aqr_perception.training.schedule import OneCycle
@@ -142,8 +143,7 @@ def run(args: argparse.Namespace) -> int:
     if weights is not None:
         print(f"{weights}: {weights.stat().st_size / 2**20:.1f} MiB after {args.steps} steps")
     if torch.distributed.is_initialized():
-        torch.distributed.barrier()  # the first process still writes; who leaves now would abort it
-        torch.distributed.destroy_process_group()
+        leave()
     return 0
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 from training_frames import make_drive
@@ -33,6 +37,18 @@ def test_a_gate_on_top_of_frozen_weights(drives, tmp_path):
     weights = made.state_dict()
     assert all(torch.equal(value, weights[name]) for name, value in plain.state_dict().items())
     assert '"held_out": ["fog", "snow"]' in made.metadata["training"]
+
+
+def test_torchrun_trains_in_two_processes_and_ends_well(drives, tmp_path):
+    started = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
+         "-m", "aqr_perception", "train", str(drives), str(tmp_path / "run"), "--steps", "1",
+         "--batch-size", "1", "--workers", "0", "--device", "cpu"],
+        capture_output=True, text=True, timeout=300, check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert started.returncode == 0, started.stderr[-4000:]
+    assert "after 1 steps" in started.stdout
+    assert checkpoint.load(tmp_path / "run" / "weights.safetensors").config == tiny()
 
 
 def test_a_generator_is_distilled_into_a_smaller_one(drives, tmp_path, capsys):
