@@ -64,6 +64,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--hold-out", nargs="+", metavar="FAULT",
                         help="faults that are kept from training (default: camera_swapped "
                              "camera_white lidar_empty)")
+    for name, default, of in (
+            ("matched", 0.25, "that come as twins which differ in who lies"),
+            ("persisting", 0.5, "whose frame before is spoiled alike"),
+            ("ended", 0.0, "of which the frame before alone is spoiled")):
+        parser.add_argument(f"--{name}", type=float, default=default, metavar="SHARE",
+                            help=f"share of the spoiled frames {of} (default: {default})")
     parser.add_argument("--steps", type=int, default=9000, help="length of the run")
     parser.add_argument("--batch-size", type=int, default=8, help="frames a step and process")
     parser.add_argument("--learning-rate", type=float, default=2e-4,
@@ -72,6 +78,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="highest learning rate as a multiple of that (default: 6)")
     parser.add_argument("--rising", type=float, default=0.4,
                         help="share of the steps up to there (default: 0.4)")
+    parser.add_argument("--aqr-ratio", type=float, default=1.0, metavar="TIMES",
+                        help="learning rate of adaptive query routing as a multiple of the rest's "
+                             "(default: 1)")
+    parser.add_argument("--average", type=float, default=0.998, metavar="DECAY",
+                        help="of the moving average of the weights that is kept (default: 0.998)")
     parser.add_argument("--denoising-groups", type=int, default=10,
                         help="most noisy copies of each object (default: 10)")
     parser.add_argument("--trained-with", default="", metavar="COMMAND",
@@ -116,7 +127,7 @@ def run(args: argparse.Namespace) -> int:
         steps=args.steps, batch_size=args.batch_size, seed=args.seed,
         schedule=OneCycle(base=args.learning_rate, peak_ratio=args.peak, rising=args.rising),
         workers=args.workers, half=args.half, faults=_faults(args), trunk=args.trunk,
-        freeze_baseline=args.freeze_baseline,
+        freeze_baseline=args.freeze_baseline, aqr_lr_ratio=args.aqr_ratio, average=args.average,
         denoising_groups=args.denoising_groups, share_statistics=not args.own_statistics)
     detector = _network(args)
     teacher = None
@@ -150,9 +161,10 @@ def run(args: argparse.Namespace) -> int:
 def _faults(args: argparse.Namespace) -> FaultSampling:
     from aqr_perception.training.fault_sampler import FaultSampling
 
+    shares = {"matched": args.matched, "persisting": args.persisting, "ended": args.ended}
     if args.hold_out is None:
-        return FaultSampling(args.faults)
-    return FaultSampling(args.faults, held_out=tuple(args.hold_out))
+        return FaultSampling(args.faults, **shares)
+    return FaultSampling(args.faults, **shares, held_out=tuple(args.hold_out))
 
 
 def _network(args: argparse.Namespace) -> Detector:

@@ -30,13 +30,16 @@ def test_a_gate_on_top_of_frozen_weights(drives, tmp_path):
     checkpoint.save(tmp_path / "plain.safetensors", plain)
     assert main(["train", str(drives), str(tmp_path / "run"), "--init",
                  str(tmp_path / "plain.safetensors"), "--aqr", "gate", "--freeze-baseline",
-                 "--faults", "1", "--hold-out", "fog", "snow", "--steps", "1", "--batch-size", "1",
-                 "--workers", "0", "--device", "cpu"]) == 0
+                 "--faults", "1", "--hold-out", "fog", "snow", "--matched", "0.4",
+                 "--ended", "0.15", "--aqr-ratio", "5", "--average", "0.99", "--steps", "1",
+                 "--batch-size", "1", "--workers", "0", "--device", "cpu"]) == 0
     made = checkpoint.load(tmp_path / "run" / "weights.safetensors")
     assert made.config.aqr.mode == "gate"
     weights = made.state_dict()
     assert all(torch.equal(value, weights[name]) for name, value in plain.state_dict().items())
-    assert '"held_out": ["fog", "snow"]' in made.metadata["training"]
+    for setting in ('"held_out": ["fog", "snow"]', '"matched": 0.4', '"persisting": 0.5',
+                    '"ended": 0.15', '"aqr_lr_ratio": 5.0', '"average": 0.99'):
+        assert setting in made.metadata["training"], setting
 
 
 def test_torchrun_trains_in_two_processes_and_ends_well(drives, tmp_path):
@@ -74,6 +77,7 @@ def test_a_generator_is_distilled_into_a_smaller_one(drives, tmp_path, capsys):
     (["--freeze-baseline"], "nothing to train"),
     (["--aqr", "gates"], "aqr.mode is 'gates'; expected one of off, gate"),
     (["--faults", "2"], "faults.share is 2.0; expected 0 to 1"),
+    (["--persisting", "0.8", "--ended", "0.3"], "faults.persisting is 0.8, ended 0.3"),
     (["--hold-out", "rust"], "there is no fault 'rust'"),
 ])
 def test_arguments_that_do_not_fit_are_told_in_a_line(drives, tmp_path, capsys, arguments, message):
