@@ -52,6 +52,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                              "place, with the same settings, that also learns its weights")
     parser.add_argument("--freeze-baseline", action="store_true",
                         help="train adaptive query routing alone; all else stays as it is")
+    parser.add_argument("--freeze-eye", action="store_true",
+                        help="whom a gate trusts stays as it was learned with --gate-alone")
     parser.add_argument("--gate-alone", type=int, metavar="BATCHES",
                         help="train what the gate thinks of sensors and tokens, without the "
                              "decoder, on so many batches that are kept on disk; all else stays "
@@ -127,7 +129,8 @@ def run(args: argparse.Namespace) -> int:
         steps=args.steps, batch_size=args.batch_size, seed=args.seed,
         schedule=OneCycle(base=args.learning_rate, peak_ratio=args.peak, rising=args.rising),
         workers=args.workers, half=args.half, faults=_faults(args), trunk=args.trunk,
-        freeze_baseline=args.freeze_baseline, aqr_lr_ratio=args.aqr_ratio, average=args.average,
+        freeze_baseline=args.freeze_baseline, freeze_eye=args.freeze_eye,
+        aqr_lr_ratio=args.aqr_ratio, average=args.average,
         denoising_groups=args.denoising_groups, share_statistics=not args.own_statistics)
     detector = _network(args)
     teacher = None

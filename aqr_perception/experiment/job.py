@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -202,6 +202,7 @@ def _trainer(job: Job, steps: int, done: Callable[[], None]) -> RunTrainer:
     network = start_network(_start(job), job.config, job.name, job.seed)
     if job.config.runs[job.name].sees and job.config.training.eye.steps(steps):
         network = seeing(job, network, steps)
+        settings = replace(settings, freeze_eye=True)
     return RunTrainer(network, Drives.open(job.drives).train, settings, job.folder,
                       resolve_device(job.device), job.config.runs[job.name].oracle, done,
                       _teacher(job))

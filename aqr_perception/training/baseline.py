@@ -7,6 +7,8 @@ from dataclasses import replace
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from aqr_perception.model.aqr.config import AqrConfig
+from aqr_perception.model.aqr.gate import GateRouter
+from aqr_perception.model.aqr.standard import Standard
 from aqr_perception.model.detector import Detector
 
 
@@ -53,6 +55,31 @@ def freeze_baseline(detector: Detector) -> None:
     detector.requires_grad_(False)
     for parameter in router:
         parameter.requires_grad_()
+
+
+def freeze_eye(detector: Detector) -> None:
+    """Keep whom a gate trusts as it learned it alone (`training.gate_alone`).
+
+    With the loss of boxes pulling at it as well, few and small batches undo its calibration: after
+    300 steps of four frames it left out sound sensors, or kept lying ones, by the seed.
+
+    Raises:
+        ValueError: The network has no gate that learns.
+    """
+    router = detector.decoder.router
+    if not isinstance(router, GateRouter) or not router.config.learned:
+        raise ValueError("what a gate has learned alone is to stay, and the network has none that "
+                         "looks at frames; expected aqr.mode gate with learned: true")
+    router.requires_grad_(False)
+    for part in router.acting():
+        part.requires_grad_()
+
+
+def hold_eye(detector: Detector) -> None:
+    """Let a gate's eye use the mean and spread of its evidence, and keep them."""
+    for module in detector.decoder.router.modules():
+        if isinstance(module, Standard):
+            module.eval()
 
 
 def hold_statistics(detector: Detector) -> None:

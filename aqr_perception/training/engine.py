@@ -22,7 +22,12 @@ from aqr_perception.model.config import to_dict
 from aqr_perception.model.detector import Detector
 from aqr_perception.model.inputs import to_device
 from aqr_perception.training.augment import Augmentation
-from aqr_perception.training.baseline import freeze_baseline, hold_statistics
+from aqr_perception.training.baseline import (
+    freeze_baseline,
+    freeze_eye,
+    hold_eye,
+    hold_statistics,
+)
 from aqr_perception.training.criterion import Criterion, Losses, only
 from aqr_perception.training.dataset import FrameSource, StepDataset, TrainingBatch
 from aqr_perception.training.denoising import (
@@ -73,6 +78,7 @@ class TrainingSettings:
         faults: Which frames are spoiled.
         freeze_baseline: Train the parameters of adaptive query routing alone; without denoising,
             since nothing of it would be learned.
+        freeze_eye: Keep whom a gate trusts as it learned it alone, see `baseline.freeze_eye`.
         trunk: Train the trunk of ``lidar`` or ``image`` alone, by its tokens' side task; empty:
             the whole network.
         log_every: Steps between lines of the log.
@@ -97,6 +103,7 @@ class TrainingSettings:
     augmentation: Augmentation = field(default_factory=Augmentation)
     faults: FaultSampling = field(default_factory=FaultSampling)
     freeze_baseline: bool = False
+    freeze_eye: bool = False
     trunk: str = ""
     log_every: int = 20
     save_every: int = 200
@@ -144,6 +151,8 @@ class Trainer:
             teacher.detector.to(device)
         if settings.freeze_baseline:
             freeze_baseline(self.detector)
+        if settings.freeze_eye:
+            freeze_eye(self.detector)
         whole = self._task()
         augmentation = settings.augmentation
         if settings.trunk:
@@ -219,6 +228,8 @@ class Trainer:
         self.detector.train()
         if settings.freeze_baseline:
             hold_statistics(self.detector)
+        if settings.freeze_eye:
+            hold_eye(self.detector)
         set_rate(self.optimizer, *settings.schedule.at(self.step, settings.steps))
         losses = self._step_losses(item)
         if not torch.isfinite(losses.total):

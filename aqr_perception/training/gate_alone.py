@@ -129,8 +129,9 @@ class GateTrainer(Trainer):
                              "expected 1 or more, and 0 or more")
         self.pool, self.looks = pool, looks
         self._looked: dict[int, Looked] = {}
-        super().__init__(detector, source, mounting, replace(settings, freeze_baseline=True),
-                         folder, device, command)
+        super().__init__(detector, source, mounting,
+                         replace(settings, freeze_baseline=True, freeze_eye=False), folder, device,
+                         command)
 
     def _task(self) -> nn.Module:
         return GateTask(self.detector.decoder.router)

@@ -18,7 +18,7 @@ from aqr_perception.model.aqr.output import GateLabels, GateLogits, TokenLayout
 from aqr_perception.model.detector import Detector
 from aqr_perception.simulation.faults import MATCHED_PAIRS
 from aqr_perception.training.augment import Augmentation
-from aqr_perception.training.baseline import freeze_baseline, with_aqr, with_mode
+from aqr_perception.training.baseline import freeze_baseline, freeze_eye, with_aqr, with_mode
 from aqr_perception.training.criterion import gate_loss
 from aqr_perception.training.dataset import StepDataset, compares_frames
 from aqr_perception.training.engine import Trainer, TrainingSettings
@@ -234,6 +234,26 @@ def test_a_frozen_baseline_stays_what_it_was(tmp_path):
 def test_without_routing_nothing_is_left_to_train():
     with pytest.raises(ValueError, match="nothing to train"):
         freeze_baseline(network("off"))
+
+
+def test_an_eye_that_stays_is_not_touched(tmp_path):
+    """Nor are the mean and spread of its evidence; what a query holds, and the strengths, learn."""
+    run = trainer(tmp_path, steps=2, freeze_eye=True, average=0.0)
+    before = {name: value.clone() for name, value in run.detector.state_dict().items()}
+    run.run()
+    changed = {name.removeprefix("decoder.router.") for name, value
+               in run.detector.state_dict().items() if not torch.equal(value, before[name])}
+    routed = {name.split(".")[0] for name in changed if f"decoder.router.{name}" in before}
+    assert "query_content" in routed
+    assert routed <= {"query_content", "query_strength", "token_strength", "frame_strength"}
+    assert any(name.startswith("decoder.layers") for name in changed)
+
+
+def test_a_network_without_an_eye_has_none_that_could_stay():
+    for plain in (network("off"), with_aqr(network("gate"), AqrConfig(
+            mode="gate", gate=GateConfig(learned=False)))):
+        with pytest.raises(ValueError, match="none that looks at frames"):
+            freeze_eye(plain)
 
 
 def test_another_mode_takes_the_weights_over():

@@ -121,6 +121,12 @@ class GateRouter(Router):
         for head, caution in zip(sensors, config.caution):
             nn.init.constant_(head.bias, config.initial_logit - caution)
 
+    def acting(self) -> tuple[nn.Module, ...]:
+        """The parts beside the eye: what a query itself holds, and how strongly the gate acts."""
+        if not self.config.learned:
+            return (self.frame_strength,)
+        return (self.query_content, self.query_strength, self.token_strength, self.frame_strength)
+
     def look(self, scene: Scene) -> Look:
         """Collect the evidence that all queries and layers share.
 
