@@ -236,6 +236,18 @@ def test_without_routing_nothing_is_left_to_train():
         freeze_baseline(network("off"))
 
 
+def test_what_an_eye_learns_does_not_depend_on_how_the_gate_acts(tmp_path):
+    learned = []
+    for caution, sharpness in (((0.0, 0.0), 1.0), ((2.0, 0.6), 3.0)):
+        made = network()
+        aqr = replace(made.config.aqr, gate=replace(made.config.aqr.gate, caution=caution,
+                                                    sharpness=sharpness))
+        torch.manual_seed(0)
+        run = eye(tmp_path / f"{sharpness}", 2, with_aqr(made, aqr), steps=3)
+        learned.append(load_file(run.run()))
+    assert all(torch.equal(value, learned[1][name]) for name, value in learned[0].items())
+
+
 def test_an_eye_that_stays_is_not_touched(tmp_path):
     """Nor are the mean and spread of its evidence; what a query holds, and the strengths, learn."""
     run = trainer(tmp_path, steps=2, freeze_eye=True, average=0.0)

@@ -87,6 +87,7 @@ class GateRouter(Router):
     """
 
     caution: Tensor
+    unmoved: Tensor
 
     def __init__(self, channels: int, layers: int, config: GateConfig,
                  target_band: tuple[float, float]) -> None:
@@ -106,6 +107,7 @@ class GateRouter(Router):
         self.frame_head = nn.ModuleList(sensors)
         self.carried = nn.Parameter(torch.zeros(2))
         self.register_buffer("caution", torch.tensor(config.caution), persistent=False)
+        self.register_buffer("unmoved", torch.tensor(config.initial_trust), persistent=False)
         self.query_evidence = QueryEvidence(config)
         self.query_sensor = nn.Linear(config.hidden, config.hidden)
         contents = [nn.Linear(channels, config.hidden) for _ in range(layers)]
@@ -118,8 +120,8 @@ class GateRouter(Router):
         for head in (*self.frame_head, *self.query_head, self.token_evidence.head):
             nn.init.normal_(head.weight, std=INITIAL_SPREAD)
             nn.init.constant_(head.bias, config.initial_logit)
-        for head, caution in zip(sensors, config.caution):
-            nn.init.constant_(head.bias, config.initial_logit - caution)
+        for head, trust in zip(sensors, config.initial_trust):
+            nn.init.constant_(head.bias, trust)
 
     def acting(self) -> tuple[nn.Module, ...]:
         """The parts beside the eye: what a query itself holds, and how strongly the gate acts."""
@@ -162,7 +164,7 @@ class GateRouter(Router):
         Log-odds add up, as in a Bayesian filter: where this frame tells nothing about a sensor, the
         opinion stays, and fades.
         """
-        start = self.config.initial_logit - by_kind(self.caution, trusted)
+        start = by_kind(self.unmoved, trusted)
         odds = torch.minimum(trusted.clamp(LEAST_TRUST, 1 - LEAST_TRUST).logit(), start) - start
         return odds * by_kind(self.carried.sigmoid(), trusted) * float(self.config.time)
 

@@ -236,8 +236,7 @@ def test_an_opinion_stays_where_the_frame_tells_nothing_and_fades():
     trust[:, 1] = 0.05
     after: AqrOutput = run(made, replace(scene, history=replace(before.history, trust=trust)))[1]
     odds, kept = trust.logit(), after.history.trust.logit()
-    start = made.config.initial_logit - torch.tensor([made.config.caution[0]]
-                                                     + [made.config.caution[1]] * 4)
+    start = torch.tensor(made.config.initial_trust)[[0, 1, 1, 1, 1]]
     odds, kept = torch.minimum(odds, start) - start, kept - start
     assert (kept[:, 1] < kept[:, 0] - 1).all()
     difference, left = odds[:, 0] - odds[:, 1], kept[:, 0] - kept[:, 1]
@@ -258,7 +257,7 @@ def test_it_acts_more_cautiously_than_it_believes():
         for sensor in (0, 1):
             made.frame_head[sensor].bias.data.fill_(-2.0)
             acts[caution, sensor] = run(made, scene)[0][0].query_bias[..., sensor]
-            made.frame_head[sensor].bias.data.fill_(6.0 - caution[sensor])
+            made.frame_head[sensor].bias.data.fill_(made.config.initial_trust[sensor])
     plain, cautious = acts[(0.0, 0.0), 0], acts[(1.2, 0.4), 0]
     assert (cautious > plain + 1).all()
     assert (cautious > acts[(1.2, 0.4), 1]).all()
