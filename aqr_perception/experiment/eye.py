@@ -7,7 +7,7 @@ import shutil
 import statistics
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aqr_perception.experiment.drives import Drives
 from aqr_perception.experiment.files import digest, hold_to
@@ -27,14 +27,20 @@ if TYPE_CHECKING:
 EYE_FOLDER = "eye"
 SETTINGS_FILE = "settings.json"
 
+ACTING = frozenset(("caution", "sharpness"))
+"""Settings of a gate that say how it acts on what it believes."""
+
 
 def seeing(job: Job, network: Detector, steps: int) -> Detector:
-    """The network once its gate has learned to see; runs with equal gates share what they saw."""
+    """The network once its gate has learned to see; runs with equal eyes share what they saw.
+
+    How the gate acts is the run's own: it changes nothing of what an eye learns.
+    """
     folder = job.folder / EYE_FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     part, settings = job.config.training.eye, eye_settings(job.config, job.seed, steps)
     hold_to(folder / SETTINGS_FILE, {
-        "start": digest(job.start), "aqr": asdict(job.config.runs[job.name].aqr),
+        "start": digest(job.start), "aqr": _seen(asdict(job.config.runs[job.name].aqr)),
         "training": asdict(settings), "pool": part.pool, "looks": part.looks})
     other = None if (folder / WEIGHTS_FILE).exists() or job.probe else _same_eye(job, folder)
     if other is not None:
@@ -43,7 +49,14 @@ def seeing(job: Job, network: Detector, steps: int) -> Detector:
     if not (folder / WEIGHTS_FILE).exists():
         GateTrainer(network, Drives.open(job.drives).train, Mounting(), settings, folder,
                     resolve_device(job.device), _pool(job, settings.steps), part.looks).run()
-    return checkpoint.load(folder / WEIGHTS_FILE)
+    network.load_state_dict(checkpoint.load(folder / WEIGHTS_FILE).state_dict())
+    return network
+
+
+def _seen(aqr: dict[str, Any]) -> dict[str, Any]:
+    """Settings of routing without those that come after seeing."""
+    gate = {name: value for name, value in aqr["gate"].items() if name not in ACTING}
+    return {**aqr, "gate": gate}
 
 
 def _pool(job: Job, steps: int) -> int:
