@@ -50,7 +50,7 @@ def seeing(job: Job, network: Detector, steps: int) -> Detector:
         GateTrainer(network, Drives.open(job.drives).train, Mounting(), settings, folder,
                     resolve_device(job.device), _pool(job, settings.steps), part.looks).run()
     network.load_state_dict(checkpoint.load(folder / WEIGHTS_FILE).state_dict())
-    return network
+    return network.requires_grad_()  # the eye's training froze all else
 
 
 def _seen(aqr: dict[str, Any]) -> dict[str, Any]:

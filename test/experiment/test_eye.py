@@ -50,6 +50,7 @@ def test_an_eye_is_shared_by_gates_that_act_otherwise(tmp_path, monkeypatch):
 
         def run(self):
             looked.append(self.folder)
+            self.network.requires_grad_(False)
             torch.nn.init.constant_(self.network.decoder.router.carried, 0.7)
             (self.folder / "log.jsonl").write_text("")
             checkpoint.save(self.folder / "weights.safetensors", self.network, {})
@@ -62,6 +63,7 @@ def test_an_eye_is_shared_by_gates_that_act_otherwise(tmp_path, monkeypatch):
         made[name] = seeing(one, start_network(_start(one), one.config, name, 0), 300)
     assert looked == [job(tmp_path, False).folder / EYE_FOLDER]
     for name, caution in (("gate", GateConfig().caution), ("bold", (0.5, 0.1))):
+        assert all(parameter.requires_grad for parameter in made[name].parameters())
         router = made[name].decoder.router
         assert router.carried.tolist() == pytest.approx([0.7, 0.7])
         assert router.config.caution == tuple(caution)
