@@ -50,6 +50,23 @@ def sensor_auroc(faulty: Iterable[Numbers], clean: Iterable[Numbers]) -> float:
     return auroc(scores, wanted)
 
 
+def share_kept(frames: Iterable[Numbers], leave_out: bool) -> float:
+    """Mean share of its attention that the gate lets a sensor keep; AUROC says only the order.
+
+    Args:
+        frames: Of one fault, or clean ones.
+        leave_out: Of sensors that are better left out (0 would be right), or of the others (1).
+
+    Returns:
+        0 to 1; NaN without such sensors.
+    """
+    kept = [share for numbers in frames
+            for share, better_without in zip(numbers.get("kept", ()), numbers.get("leave_out", ()))
+            if share is not None and better_without is not None
+            and (better_without > 0.5) == leave_out]
+    return float(np.mean(kept)) if kept else math.nan
+
+
 def mean_of(name: str, frames: Iterable[Numbers]) -> float:
     """Mean of a number over the frames that have it; NaN without any."""
     values = [numbers[name] for numbers in frames if numbers.get(name) is not None]

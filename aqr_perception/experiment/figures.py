@@ -13,7 +13,8 @@ mean over all faults), ``faults.seen`` and ``faults.unseen`` (by whether trainin
 ``first.NAME.MODALITY`` and ``last.NAME.MODALITY`` of the first two in training, in its first line
 and over the last tenth;
 ``largest_factor``, ``largest_factor.training``; ``auroc.sensor.FAULT``, ``auroc.query.FAULT``,
-``auroc.token.FAULT``, ``blame.FAULT.FAULT``.
+``auroc.token.FAULT``, ``blame.FAULT.FAULT``; ``kept.wrong.FAULT`` and ``kept.sound.FAULT``, the
+share of its attention that a sensor keeps which is better left out, and any other; ``kept.clean``.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from aqr_perception.experiment.calibration import blame_auroc, mean_of, sensor_auroc
+from aqr_perception.experiment.calibration import blame_auroc, mean_of, sensor_auroc, share_kept
 from aqr_perception.experiment.config import ExperimentConfig
 from aqr_perception.model.aqr.monitor import MODALITIES
 from aqr_perception.simulation.faults import FAULTS, MATCHED_PAIRS
@@ -159,13 +160,15 @@ def _of_monitor(seen: Sequence[Mapping[str, Any]], training: Mapping[str, Any]) 
 
 
 def _of_gate(faults: Mapping[str, Any], clean: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    values: dict[str, float] = {}
+    values = {"kept.clean": share_kept(clean, leave_out=False)}
     looks = {fault: [look for one in severities.values() for look in one["seen"]]
              for fault, severities in faults.items()}
     for fault, seen in looks.items():
         values[f"auroc.sensor.{fault}"] = sensor_auroc(seen, clean)
         values[f"auroc.query.{fault}"] = mean_of("query_auroc", seen)
         values[f"auroc.token.{fault}"] = mean_of("token_auroc", seen)
+        values[f"kept.wrong.{fault}"] = share_kept(seen, leave_out=True)
+        values[f"kept.sound.{fault}"] = share_kept(seen, leave_out=False)
     for lidar, cameras in MATCHED_PAIRS:
         if lidar in looks and cameras in looks:
             values[f"blame.{lidar}.{cameras}"] = blame_auroc(looks[lidar], looks[cameras])

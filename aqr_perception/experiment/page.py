@@ -93,6 +93,7 @@ def _page(config: ExperimentConfig, figures: Mapping[str, RunFigures],
     def picture(name: str, text: str) -> str:
         return f"<p><img alt='{text}' src='{plots[name]}'></p>" if name in plots else ""
 
+    kept = tables.kept()
     sections = [
         ("Runs", tables.runs()),
         ("Main figures", tables.main() + picture("metrics", "mAP of every run, a dot a seed")),
@@ -114,7 +115,9 @@ def _page(config: ExperimentConfig, figures: Mapping[str, RunFigures],
          + "<details><summary>Every severity</summary>" + tables.severities() + "</details>"),
         ("Faults that differ only in who lies", tables.pairs()),
         ("What the gates see", "<p>AUROC of “leave this out”: of whole sensors over frames, of "
-         "queries and of tokens within a frame. 0.5 is chance.</p>" + tables.calibration()),
+         "queries and of tokens within a frame. 0.5 is chance.</p>" + tables.calibration()
+         + (kept and "<p>Share of its attention that the gate lets a sensor keep: of those better "
+            "left out (0 would be right) / of the others (1).</p>" + kept)),
         ("Where the attention goes", _attention_pictures(pictures)),
         ("Goals", tables.goals() and f"<p>mAP less {config.competitor}'s; ✓: reached. In italics "
          "what the truth in place of the gate gives.</p>" + tables.goals()),

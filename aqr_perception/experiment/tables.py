@@ -254,13 +254,31 @@ class Tables:
 
     def calibration(self) -> str:
         """AUROC of every gate by fault, at every level."""
-        gates = [name for name, run in self.figures.items()
-                 if any(key.startswith("auroc.") for key in run.values)]
+        gates = self._judged()
         rows = [(f"{_fault(fault)}, {level}",
                  *(with_spread(self.figures[name], f"auroc.{level}.{fault}", 2) for name in gates))
                 for fault in self.config.evaluation.fault_names for level in LEVELS
                 if any(f"auroc.{level}.{fault}" in self.figures[name].values for name in gates)]
         return table(("fault and level", *gates), rows) if rows else ""
+
+    def kept(self) -> str:
+        """What every gate lets sensors keep, by fault: of those better left out, of the others."""
+        gates = self._judged()
+        rows = [(_fault(fault), *(f"{with_spread(self.figures[name], f'kept.wrong.{fault}', 2)} / "
+                                  f"{with_spread(self.figures[name], f'kept.sound.{fault}', 2)}"
+                                  for name in gates))
+                for fault in self.config.evaluation.fault_names
+                if any(f"kept.sound.{fault}" in self.figures[name].values for name in gates)]
+        if not rows:
+            return ""
+        clean = (with_spread(self.figures[name], "kept.clean", 2) for name in gates)
+        rows.insert(0, ("no fault", *(f"{UNKNOWN} / {cell}" for cell in clean)))
+        return table(("fault", *gates), rows)
+
+    def _judged(self) -> list[str]:
+        """Runs whose gate was held against what is known."""
+        return [name for name, run in self.figures.items()
+                if any(key.startswith("auroc.") for key in run.values)]
 
 
 def _fault(name: str) -> str:

@@ -4,7 +4,13 @@ import math
 
 import pytest
 
-from aqr_perception.experiment.calibration import auroc, blame_auroc, mean_of, sensor_auroc
+from aqr_perception.experiment.calibration import (
+    auroc,
+    blame_auroc,
+    mean_of,
+    sensor_auroc,
+    share_kept,
+)
 
 
 @pytest.mark.parametrize(("scores", "positive", "expected"), [
@@ -39,3 +45,11 @@ def test_blame_goes_to_who_may_keep_less():
 def test_means_are_over_frames_that_have_the_number():
     assert mean_of("x", [{"x": 1.0}, {"x": None}, {}, {"x": 3.0}]) == 2.0
     assert math.isnan(mean_of("x", [{}]))
+
+
+def test_what_is_kept_is_told_apart_by_whether_it_is_better_left_out():
+    frames = [{"kept": [0.1, 0.9, None], "leave_out": [1.0, 0.0, 0.0]},
+              {"kept": [0.3, 0.5, 0.2], "leave_out": [1.0, 0.0, None]}, {}]
+    assert share_kept(frames, leave_out=True) == pytest.approx(0.2)
+    assert share_kept(frames, leave_out=False) == pytest.approx(0.7)
+    assert math.isnan(share_kept(frames[2:], leave_out=True))
