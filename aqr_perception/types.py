@@ -35,6 +35,10 @@ MODEL_LIDAR_HEIGHT = 1.84
 """Height of the model frame's origin above the ground [m]."""
 
 
+THINNEST = 20
+"""Longer side of a picture over the shorter one, at most: a network scales the shorter one up."""
+
+
 @dataclass(frozen=True)
 class Calibration:
     """One camera: its lens, and where it was.
@@ -74,6 +78,9 @@ class CameraImage:
                 f"{self.name}: the image is {self.pixels.dtype} of shape {self.pixels.shape}, its "
                 f"calibration says {camera.width}×{camera.height}; expected uint8 "
                 f"{(camera.height, camera.width, 3)}: use the calibration of this image size")
+        if max(camera.width, camera.height) > THINNEST * min(camera.width, camera.height):
+            raise ValueError(f"{self.name}: the image is {camera.width}×{camera.height}; expected "
+                             f"sides of at most {THINNEST} to 1")
 
 
 @dataclass(frozen=True)

@@ -56,11 +56,12 @@ def arguments():
         "use_compressed", default_value="", choices=["", *YES_NO],
         description="Read CompressedImage (true) or Image (false); empty: as params_file says")
     yield DeclareLaunchArgument(
-        "use_sim_time", default_value="false", choices=YES_NO,
-        description="Take the time from /clock")
+        "use_sim_time", default_value="", choices=["", *YES_NO],
+        description="Take the time from /clock; empty: as params_file says")
     yield DeclareLaunchArgument(
-        "autostart", default_value="true", choices=YES_NO,
-        description="Configure and activate the node; false leaves that to a lifecycle manager")
+        "autostart", default_value="", choices=["", *YES_NO],
+        description="Configure and activate the node; false leaves that to a lifecycle manager; "
+                    "empty: as params_file says")
     yield DeclareLaunchArgument(
         "log_level", default_value="info", choices=["debug", "info", "warn", "error", "fatal"],
         description="What the node logs")
@@ -86,19 +87,18 @@ def nodes(context: LaunchContext):
         return LaunchConfiguration(name).perform(context)
 
     topics = {topic: value(topic_argument(topic)) for topic in TOPICS}
-    overrides = {name: value(name) for name in OVERRIDES if value(name)}
+    overrides: dict[str, object] = {
+        name: ParameterValue(value(name), value_type=str) for name in OVERRIDES if value(name)}
     if value("use_compressed"):
         overrides["image_transport"] = "compressed" if value("use_compressed") == "true" else "raw"
-    use_sim_time = value("use_sim_time") == "true"
+    overrides |= {name: value(name) == "true" for name in ("use_sim_time", "autostart")
+                  if value(name)}
     yield Node(
         package="aqr_perception", executable="detector", name="detector",
         namespace=value("namespace"), output="screen", emulate_tty=True,
         respawn=value("respawn") == "true", respawn_delay=2.0,
         sigterm_timeout="35",  # it lets the frame at work finish, for which it takes up to 30 s
-        parameters=[value("params_file"), {
-            "use_sim_time": use_sim_time,
-            "autostart": value("autostart") == "true",
-            **{name: ParameterValue(text, value_type=str) for name, text in overrides.items()}}],
+        parameters=[value("params_file"), *([overrides] if overrides else [])],
         remappings=[(f"~/{topic}", name) for topic, name in topics.items() if name != f"~/{topic}"],
         arguments=["--ros-args", "--log-level", value("log_level")])
     if value("rviz") == "true":
@@ -106,7 +106,7 @@ def nodes(context: LaunchContext):
         yield Node(
             package="rviz2", executable="rviz2", namespace=value("namespace"),
             arguments=["-d", value("rviz_config"), *(["-f", frame] if frame else [])],
-            parameters=[{"use_sim_time": use_sim_time}],
+            parameters=[{"use_sim_time": value("use_sim_time") == "true"}],
             # "~" of another node is relative to the namespace that rviz shares with it.
             remappings=[(shown, topics[topic].replace("~", "detector", 1))
                         for shown, topic in SHOWN.items()])

@@ -91,10 +91,17 @@ def test_namespace_respawn_and_overrides_reach_the_node(launch_ros, monkeypatch)
         pointcloud_topic="/lidar", use_compressed="true")
     list(module["nodes"](context))
     detector, rviz = made
+    context.launch_configurations |= {"rviz": "false", "autostart": "false", "output_frame": "",
+                                      "use_compressed": ""}
+    list(module["nodes"](context))
+    assert made.pop()["parameters"][1] == {"autostart": False}
+    context.launch_configurations["autostart"] = ""
+    list(module["nodes"](context))
+    assert len(made.pop()["parameters"]) == 1  # all is as the file of parameters says
     assert (detector["namespace"], detector["respawn"]) == ("car", True)
     assert ("~/input/pointcloud", "/lidar") in detector["remappings"]
     overrides = detector["parameters"][1]
-    assert set(overrides) == {"use_sim_time", "autostart", "output_frame", "image_transport"}
+    assert set(overrides) == {"output_frame", "image_transport"}
     assert dict(rviz["remappings"])["/LIDAR_TOP/points"] == "/lidar"
     assert dict(rviz["remappings"])["/detector/output/markers"] == "detector/output/markers"
 

@@ -138,3 +138,10 @@ def test_detections_and_annotations_count_and_name():
 def test_values_do_not_change():
     with pytest.raises(FrozenInstanceError):
         Controls().score_threshold = 0.5
+
+
+@pytest.mark.parametrize(("width", "height"), [(1, 5000), (2100, 100)])
+def test_a_picture_too_thin_to_be_one_is_refused(width, height):
+    calibration = Calibration(PinholeCamera(width, height, np.eye(3) * [9, 9, 1]), np.eye(4))
+    with pytest.raises(ValueError, match=r"THIN: the image is .* at most 20 to 1"):
+        CameraImage("THIN", 0, np.zeros((height, width, 3), np.uint8), calibration)

@@ -69,8 +69,8 @@ def run(args: argparse.Namespace) -> int:
         node = rclpy.create_node("aqr_player", use_global_arguments=False)
         try:
             player = Player(node, types, args.qos, stop, publish_clock=args.clock)
-            for topic in player.unknown:
-                print(f"left out {topic}: its package is not installed")
+            for topic in player.left_out:
+                print(f"left out {topic}")
             play_source(player, read, args.rate, args.loop, stop, args.wait_for_subscribers)
         finally:
             node.destroy_node()

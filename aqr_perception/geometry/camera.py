@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 # Number of coefficients that sensor_msgs/distortion_models allows for each model.
 DISTORTION_LENGTHS = {"plumb_bob": (4, 5), "rational_polynomial": (8, 12, 14), "equidistant": (4,)}
+FARTHEST = 1e4
+"""Focal lengths and principal point, in sides of the image; a cut-out of a long lens has much."""
 NO_DISTORTION: NDArray[np.float64] = np.zeros(0)
 
 
@@ -46,6 +48,13 @@ class PinholeCamera:
         if intrinsics[0, 0] <= 0 or intrinsics[1, 1] <= 0:
             raise ValueError(f"focal lengths are {intrinsics[0, 0]:g}, {intrinsics[1, 1]:g} px; "
                              "expected above 0 (is the camera calibrated?)")
+        side = max(self.width, self.height)
+        if (np.abs(intrinsics[:2]).max() > FARTHEST * side
+                or min(intrinsics[0, 0], intrinsics[1, 1]) < side / FARTHEST):
+            raise ValueError(f"K is {intrinsics[:2].tolist()} for a picture of {self.width}×"
+                             f"{self.height}; expected pixels (is the camera calibrated?)")
+        if intrinsics[2].tolist() != [0.0, 0.0, 1.0]:
+            raise ValueError(f"the last row of K is {intrinsics[2].tolist()}; expected 0, 0, 1")
         if self.distortion_model not in DISTORTION_LENGTHS:
             raise ValueError(f"distortion model '{self.distortion_model}' is unknown; expected one "
                              f"of {', '.join(DISTORTION_LENGTHS)}")

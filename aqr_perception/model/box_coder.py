@@ -39,13 +39,18 @@ def decode(output: DetectorOutput, frames: Sequence[SensorFrame], mounting: Moun
     Returns:
         One entry a frame, best first. A frame without any usable sensor
         (``output.has_input`` False) has no boxes.
+
+    Raises:
+        ValueError: What the network says of a frame is not finite; that is no empty road.
     """
     count = controls.max_detections
     boxes, scores, labels, kept = top_boxes(output.logits[-1].float(), output.boxes[-1].float(),
                                             max(count, CANDIDATES) if separation else count)
     kept &= output.has_input[:, None]
-    packed = torch.cat([boxes, scores[..., None], labels[..., None].to(boxes.dtype),
-                        kept[..., None].to(boxes.dtype)], dim=-1).detach().cpu().numpy()
+    seen = output.has_input[:, None].expand_as(kept)
+    columns = torch.stack([column.to(boxes.dtype) for column in (scores, labels, kept, seen)], -1)
+    packed = torch.cat([boxes, columns], dim=-1).detach().cpu().numpy()
+    _check_finite(packed)
     thresholds = controls.score_thresholds()
     lidar_from_model = rigid.inverse(mounting.model_from_lidar)
     return [_detections(_chosen(rows, thresholds, separation)[:count], frame, lidar_from_model)
@@ -97,8 +102,18 @@ def decode_boxes(code: Tensor) -> Tensor:
     return torch.cat([boxes, code[..., 8:]], dim=-1)
 
 
+def _check_finite(packed: np.ndarray) -> None:
+    """Of (B, N, 9 + score, label, kept, seen) every frame in which something was seen."""
+    for rows in packed:
+        # Scores that are no numbers sort first, so that these rows hold one if there is one.
+        if len(rows) and rows[0, 12] and not (np.isfinite(rows[:, 9]).all()
+                                              and np.isfinite(rows[:, :9]).all(axis=1).any()):
+            raise ValueError("what the network says is not finite: an input is beyond all bounds, "
+                             "or the weights are damaged")
+
+
 def _chosen(rows: np.ndarray, thresholds: np.ndarray, separation: Sequence[float]) -> np.ndarray:
-    """Rows (N, 9 + score, label, kept) that are sound, above threshold, and apart from others."""
+    """Rows (N, 9 + score, label, kept, seen) that are sound, above threshold, and apart."""
     labels = rows[:, 10].astype(np.int64)
     rows = rows[(rows[:, 11] > 0) & (rows[:, 9] >= thresholds[labels])]
     if separation:
@@ -108,7 +123,7 @@ def _chosen(rows: np.ndarray, thresholds: np.ndarray, separation: Sequence[float
 
 def _detections(rows: np.ndarray, frame: SensorFrame, lidar_from_model: rigid.Matrix
                 ) -> Detections:
-    """Rows (N, 9 + score, label, kept) as detections of a frame."""
+    """Rows (N, 9 + score, label, kept, seen) as detections of a frame."""
     boxes = Boxes3D(center=rows[:, :3], size=rows[:, 3:6], yaw=rows[:, 6], velocity=rows[:, 7:9])
     return Detections(stamp_ns=frame.stamp_ns, frame_id=frame.frame_id,
                       boxes=boxes.transformed(lidar_from_model), scores=rows[:, 9],

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from aqr_perception.geometry.points import MOST_POINTS, sound_points
 from aqr_perception.recordings.frame_record import (
     CALIBRATION,
     CameraRecord,
@@ -28,7 +29,6 @@ __all__ = ["CALIBRATION", "find_frames", "read_frame", "read_image_file", "read_
 LIDAR_FRAME = "LIDAR_TOP"
 """The frame of a frame directory's cloud; the files do not name it."""
 DEFAULT_INTENSITY_MAX = 255.0
-MOST_POINTS = 10_000_000
 LARGEST_IMAGE_FILE = 256 << 20
 
 
@@ -77,6 +77,8 @@ def read_frame(folder: str | Path, rig: Rig | None = None) -> SensorFrame:
 def read_points(lidar: LidarRecord, intensity_max: float | None = None) -> NDArray[np.float32]:
     """Read the points as `LidarCloud` holds them: (N, 5) x, y, z, intensity 0..1, dt.
 
+    Those whose numbers cannot be are left out, see `sound_points`.
+
     Args:
         lidar: Its record.
         intensity_max: Value of full reflection that the rig's configuration names; None takes the
@@ -84,7 +86,8 @@ def read_points(lidar: LidarRecord, intensity_max: float | None = None) -> NDArr
 
     Raises:
         OSError: The file is not there.
-        ValueError: Its size is not a whole number of rows, or record and configuration differ.
+        ValueError: Its size is not a whole number of rows, record and configuration differ, or dt
+            is not in seconds.
     """
     stated = lidar.intensity_max
     if stated and intensity_max and stated != intensity_max:
@@ -99,7 +102,10 @@ def read_points(lidar: LidarRecord, intensity_max: float | None = None) -> NDArr
         points[:, 3] = np.clip(rows[:, column["intensity"]] / scale, 0, 1)
     if "dt" in column:
         points[:, 4] = rows[:, column["dt"]]
-    return points
+    try:
+        return sound_points(points)
+    except ValueError as error:
+        raise ValueError(f"{lidar.path}: {error}") from None
 
 
 def read_raw_points(lidar: LidarRecord) -> NDArray[np.float32]:

@@ -119,6 +119,7 @@ class RigTransforms:
 
         Raises:
             TransformException: tf does not know it.
+            ValueError: What it says is no transform, or farther than anything is.
         """
         while True:
             try:
@@ -173,7 +174,7 @@ class FrameTransforms:
         try:
             pose = self._rig.look_up(self._deadline, self._fixed_frame, stamp_ns,
                                      self._lidar_frame, stamp_ns, "")
-        except TransformException as error:
+        except (TransformException, ValueError) as error:
             self._without_motion(error)
             return None
         self._rig.note_motion(found=True)
@@ -185,7 +186,7 @@ class FrameTransforms:
             return None
         try:
             return self._rig.look_up(0.0, self._fixed_frame, stamp_ns, frame, stamp_ns, "")
-        except TransformException:
+        except (TransformException, ValueError):
             return None
 
     def camera_from_lidar(self, camera_frame: str, camera_ns: int, lidar_ns: int) -> rigid.Matrix:
@@ -204,12 +205,12 @@ class FrameTransforms:
                                          lidar_ns, self._fixed_frame)
                 self._rig.note_camera(camera_frame, found=True)
                 return pose
-            except TransformException as error:
+            except (TransformException, ValueError) as error:
                 without_motion = error
         try:
             pose = self._rig.look_up(deadline, camera_frame, camera_ns, self._lidar_frame, lidar_ns,
                                      "")
-        except TransformException as error:
+        except (TransformException, ValueError) as error:
             self._rig.note_camera(camera_frame, found=False)
             raise ValueError(f"tf has no transform from '{self._lidar_frame}' to '{camera_frame}': "
                              f"{error}") from None

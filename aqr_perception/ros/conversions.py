@@ -16,6 +16,9 @@ from aqr_perception.ros.pictures import pixels_from_message
 from aqr_perception.ros.point_cloud import cloud_from_message, cloud_note
 from aqr_perception.types import CLASS_NAMES, Detections
 
+FARTHEST_M = 1e8
+"""No frame is farther from another [m]: more than the Earth's girth."""
+
 __all__ = ["camera_from_message", "cloud_from_message", "cloud_note", "detections_from_message",
            "matrix_from_message", "pixels_from_message", "stamp_to_ns"]
 
@@ -29,12 +32,13 @@ def matrix_from_message(transform: Any) -> rigid.Matrix:
     """``geometry_msgs/Transform`` → (4, 4) transform from the child frame into the parent frame.
 
     Raises:
-        ValueError: The rotation has no direction, or a value is not finite.
+        ValueError: The rotation has no direction, or a value is not finite or beyond any distance.
     """
     t, q = transform.translation, transform.rotation
     matrix = rigid.from_translation_quaternion([t.x, t.y, t.z], [q.x, q.y, q.z, q.w])
-    if not np.isfinite(matrix).all():
-        raise ValueError(f"translation {matrix[:3, 3].tolist()} is not finite")
+    if not (np.abs(matrix) <= FARTHEST_M).all():  # nor what is not a number
+        raise ValueError(f"translation {[t.x, t.y, t.z]} is not finite, or farther than "
+                         f"{FARTHEST_M:g} m")
     return matrix
 
 

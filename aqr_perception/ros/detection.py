@@ -96,7 +96,11 @@ class DetectionLoop:
         self._worker: NewestWorker[SampleSet] = NewestWorker(
             self._process, self._failed, "aqr_detection")
         self._calibration = CalibrationPictures(outputs, config.mounting, self._log)
-        self._inputs = Inputs(node, config, cameras, topics, self._take, self._drop)
+        try:
+            self._inputs = Inputs(node, config, cameras, topics, self._take, self._drop)
+        except BaseException:
+            self._end_threads()
+            raise
 
     def clear(self) -> None:
         """Forget what waits for its set: the clock went back."""
@@ -116,13 +120,16 @@ class DetectionLoop:
         """Unsubscribe, let the frame at work finish, and stop."""
         self._stop.set()
         self._inputs.close()
+        self._end_threads()
+        run = self._run.report(time.monotonic_ns())
+        self._log.info(f"{run.results.received} frames processed, {self._worker.passed_over} "
+                       f"passed over for a newer one, {run.dropped} dropped")
+
+    def _end_threads(self) -> None:
         if not self._worker.stop(STOP_S):
             self._log.error(f"the frame at work did not finish within {STOP_S:g} s")
         self._calibration.close()
         self._assembler.close()
-        run = self._run.report(time.monotonic_ns())
-        self._log.info(f"{run.results.received} frames processed, {self._worker.passed_over} "
-                       f"passed over for a newer one, {run.dropped} dropped")
 
     def _take(self, samples: SampleSet) -> None:
         self._run.set_came(time.monotonic_ns())

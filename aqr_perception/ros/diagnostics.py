@@ -91,6 +91,7 @@ class Diagnostics:
             reasons = why_no_output(OutputFacts(
                 inputs, self._config.sync.complete_only, self._config.sync.spread_s,
                 has_sets=loop is not None and (loop.run.set_s or OUTPUT_S) < OUTPUT_S,
+                has_results=loop is not None and loop.run.results.received > 0,
                 drop=loop.run.drop if loop else "", busy_s=loop.run.busy_s if loop else None,
                 stage=health.stage, failure=health.failure))
             self.show_mode(NO_OUTPUT)

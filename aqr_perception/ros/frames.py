@@ -97,11 +97,13 @@ class FrameAssembler:
         if not frame.present.any():
             raise ValueError("; ".join(problems[sensor] for sensor in sorted(problems)))
         names = ("LiDAR", *self._config.cameras)
+        missed = samples.missed_ns or (None,) * len(names)
         sensors = tuple(
             SensorUse(name, state if present else SampleState.ABSENT, float(age),
-                      problems.get(sensor, ""))
-            for sensor, (name, state, present, age) in enumerate(
-                zip(names, samples.states, frame.present, frame.ages_s)))
+                      problems.get(sensor, ""),
+                      missed_s=None if late_ns is None else late_ns * 1e-9)
+            for sensor, (name, state, present, age, late_ns) in enumerate(
+                zip(names, samples.states, frame.present, frame.ages_s, missed)))
         if cloud is not None:
             sensors = (replace(sensors[LIDAR], sweeps=cloud.sweeps, remark=cloud.remark),
                        *sensors[1:])

@@ -57,6 +57,10 @@ class Inputs:
             topics: Where they come from.
             on_set: Called with each set, in order.
             on_bad: Called with the reason why a message is not taken.
+
+        Raises:
+            Exception: Of rclpy, where a topic or a QoS override does not fit; nothing is left
+                subscribed.
         """
         self._node = node
         self._on_set = on_set
@@ -74,15 +78,18 @@ class Inputs:
             1.0, self._deadline, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._timer.cancel()  # set when a set waits for the clock
         image_type = CompressedImage if config.image_transport == "compressed" else Image
-        # An executor takes what is ready in this order: calibration is there before it is needed.
-        self._subscriptions = [
-            self._subscribe(CameraInfo, topic, INFO_QOS,
-                            functools.partial(self._take_info, cameras, index))
-            for index, topic in enumerate(topics.infos)]
-        self._subscriptions += [
-            self._subscribe(PointCloud2 if sensor == LIDAR else image_type, topic, DATA_QOS,
-                            functools.partial(self._take, sensor))
-            for sensor, topic in enumerate(topics.data)]
+        self._subscriptions: list[Any] = []
+        try:
+            # An executor takes what is ready in this order: calibration before it is needed.
+            for index, topic in enumerate(topics.infos):
+                self._subscribe(CameraInfo, topic, INFO_QOS,
+                                functools.partial(self._take_info, cameras, index))
+            for sensor, topic in enumerate(topics.data):
+                self._subscribe(PointCloud2 if sensor == LIDAR else image_type, topic, DATA_QOS,
+                                functools.partial(self._take, sensor))
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def counts(self) -> SynchronizerCounts:
@@ -116,14 +123,14 @@ class Inputs:
         self._subscriptions = []
 
     def _subscribe(self, message_type: type, topic: str, qos: QoSProfile,
-                   callback: Callable[[Any], None]) -> Any:
-        return self._node.create_subscription(
+                   callback: Callable[[Any], None]) -> None:
+        self._subscriptions.append(self._node.create_subscription(
             message_type, topic, callback,
             QoSProfile(depth=qos.depth, reliability=qos.reliability),
             event_callbacks=SubscriptionEventCallbacks(
                 incompatible_qos=functools.partial(self._mismatch, topic)),
             qos_overriding_options=QoSOverridingOptions(
-                [QoSPolicyKind.RELIABILITY, QoSPolicyKind.DEPTH]))
+                [QoSPolicyKind.RELIABILITY, QoSPolicyKind.DEPTH])))
 
     def _mismatch(self, topic: str, event: Any) -> None:
         """A publisher's QoS keeps its messages from coming."""

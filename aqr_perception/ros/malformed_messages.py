@@ -80,6 +80,7 @@ def nan_cloud(rng: np.random.Generator, message: PointCloud2) -> PointCloud2:
 
 def bad_info(rng: np.random.Generator, message: CameraInfo) -> CameraInfo:
     """A camera_info of a lens that cannot be."""
+    share = _pick(rng, (0.1, 1.0))
     roi = copy.copy(message.roi)
     _change(rng, roi, {name: lambda: _pick(rng, SIZES) for name in (
         "x_offset", "y_offset", "height", "width")})
@@ -87,7 +88,8 @@ def bad_info(rng: np.random.Generator, message: CameraInfo) -> CameraInfo:
         "height": lambda: _pick(rng, SIZES), "width": lambda: _pick(rng, SIZES),
         "distortion_model": lambda: _pick(rng, LENSES),
         "d": lambda: [_pick(rng, NUMBERS) for _ in range(int(rng.integers(0, 15)))],
-        "k": lambda: [_pick(rng, (*NUMBERS, 20.0)) for _ in range(9)],
+        "k": lambda: [_pick(rng, (*NUMBERS, 20.0)) if rng.random() < share else value
+                      for value in message.k],
         "binning_x": lambda: _pick(rng, SIZES), "binning_y": lambda: _pick(rng, SIZES),
         "roi": lambda: roi})
 

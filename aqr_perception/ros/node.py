@@ -122,7 +122,9 @@ class DetectorNode(LifecycleNode):
             self._loop = DetectionLoop(
                 self, self.parameters.config, self._pipeline, lambda: self.parameters.controls,
                 self._outputs, self._tf_buffer, self._topics, self._diagnostics.show_mode)
-        except Exception:  # rclpy would swallow it
+        except Exception as error:  # rclpy would swallow it
+            self.failure = (f"the inputs cannot be subscribed to: {type(error).__name__}: "
+                            f"{' '.join(str(error).split())}")
             self.get_logger().error(traceback.format_exc().rstrip())
             return TransitionCallbackReturn.ERROR
         self._outputs.announce(self.parameters.controls.score_threshold)
@@ -229,7 +231,8 @@ def _start(node: DetectorNode) -> None:
         return
     if node.trigger_configure() != TransitionCallbackReturn.SUCCESS:
         raise ValueError(node.failure)
-    node.trigger_activate()
+    if node.trigger_activate() != TransitionCallbackReturn.SUCCESS:
+        raise ValueError(node.failure)
 
 
 def _spin(node: DetectorNode, stop: threading.Event) -> None:

@@ -63,11 +63,15 @@ def _pixels_from_image(message: Any) -> NDArray[np.uint8]:
     if is_bgr8(message):  # a set of six is 26 MB: cv_bridge would copy them
         return np.ndarray((message.height, message.width, 3), np.uint8, data,
                           strides=(message.step, 3, 1))
-    if sample_bytes == 2 and message.is_bigendian:
-        data = data[:len(data) // 2 * 2].view(np.uint16).byteswap().view(np.uint8)
+    step = message.step
+    if sample_bytes == 2 and (message.is_bigendian or step % 2):  # rows of whole samples
+        step = message.width * pixel_bytes
+        rows = np.ndarray((message.height, step // 2), "<>"[bool(message.is_bigendian)] + "u2",
+                          data, strides=(message.step, 2))
+        data = np.ascontiguousarray(rows, "<u2").view(np.uint8).ravel()
     # cv_bridge's own swapping fails on NumPy 2 and, for bytes, is not wanted: it gets native order.
     native = SimpleNamespace(encoding=encoding, width=message.width, height=message.height,
-                             step=message.step, is_bigendian=False, data=data)
+                             step=step, is_bigendian=False, data=data)
     bridge, bridge_errors = _bridge()
     try:
         return np.asarray(bridge.imgmsg_to_cv2(native, desired_encoding="bgr8"), dtype=np.uint8)
@@ -106,4 +110,4 @@ def _bridge() -> tuple[Any, tuple[type[Exception], ...]]:
     """The converter, and what it raises; imported late: bags and JPEGs are read without ROS."""
     from cv_bridge import CvBridge, CvBridgeError
 
-    return CvBridge(), (CvBridgeError, RuntimeError, cv2.error)
+    return CvBridge(), (CvBridgeError, RuntimeError, TypeError, cv2.error)

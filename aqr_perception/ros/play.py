@@ -21,7 +21,10 @@ from aqr_perception.ros.topics import TF, TF_STATIC
 
 READ_AHEAD_BYTES = 1 << 30
 """What is held of a recording: 40 sets of six 1600×900 images."""
+CLOCK = "/clock"
 CLOCK_PERIOD_S = 0.01
+LOOK_S = 0.1
+"""How often one who waits for the reader looks whether to stop [s]."""
 SETTLE_S = 0.5
 """After the last subscriber was matched, and after the last message: the other side's time [s]."""
 ACKNOWLEDGE_S = 5.0
@@ -38,11 +41,13 @@ class ReadAhead:
 
     Args:
         messages: What is read; an exception of it comes out where the messages are taken.
+        stop: Set from elsewhere to wait no longer.
         limit_bytes: How much is held.
     """
 
-    def __init__(self, messages: Iterable[SerializedMessage],
+    def __init__(self, messages: Iterable[SerializedMessage], stop: threading.Event,
                  limit_bytes: int = READ_AHEAD_BYTES) -> None:
+        self._stop = stop
         self._limit_bytes = limit_bytes
         self._changed = threading.Condition()
         self._held: deque[SerializedMessage] = deque()
@@ -57,13 +62,19 @@ class ReadAhead:
         """Wait until as much is held as may be.
 
         Returns:
-            All messages where they fit, for playing them more than once; else None.
+            All messages where they fit, for playing them more than once; else None, also where it
+            is stopped.
         """
         with self._changed:
-            self._changed.wait_for(lambda: self._finished or self._held_bytes >= self._limit_bytes)
+            self._wait(lambda: self._finished or self._held_bytes >= self._limit_bytes)
             if self._error is not None:
                 raise self._error
             return list(self._held) if self._finished else None
+
+    def _wait(self, ready: Callable[[], bool]) -> None:
+        """Until it is ready, or to stop: the event cannot wake who waits, so it is looked at."""
+        while not ready() and not self._stop.is_set():
+            self._changed.wait(LOOK_S)
 
     def close(self) -> None:
         """Stop reading."""
@@ -74,7 +85,7 @@ class ReadAhead:
     def __iter__(self) -> Iterator[SerializedMessage]:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._held or self._finished)
+                self._wait(lambda: bool(self._held) or self._finished)
                 if not self._held:
                     if self._error is not None:
                         raise self._error
@@ -128,7 +139,8 @@ class Player:
 
     Attributes:
         report: What went out so far.
-        unknown: Topics whose message type is not installed here; they are left out.
+        left_out: Topics that do not go out, with the reason: their message type is not installed
+            here, or it is a recorded ``/clock`` beside the one that is published.
     """
 
     def __init__(self, node: Node, topics: dict[str, str], reliability: str, stop: threading.Event,
@@ -138,12 +150,15 @@ class Player:
         self._stop = stop
         classes = {topic: message_class_of(message_type) for topic, message_type in topics.items()}
         self._classes = {topic: found for topic, found in classes.items() if found is not None}
-        self.unknown = [f"{topic} ({topics[topic]})" for topic, found in classes.items()
-                        if found is None]
+        self.left_out = [f"{topic} ({topics[topic]}): its package is not installed"
+                         for topic, found in classes.items() if found is None]
+        if publish_clock and CLOCK in self._classes:  # two of them would jump to and fro
+            del self._classes[CLOCK]
+            self.left_out.append(f"{CLOCK}: the recording's own; --clock publishes another")
         self._sensors = _either_form(topic for topic in self._classes
                                      if topics[topic] in SENSOR_TYPES)
         self._publishers: dict[str, Any] = {}
-        self._clock = node.create_publisher(Clock, "/clock", 10) if publish_clock else None
+        self._clock = node.create_publisher(Clock, CLOCK, 10) if publish_clock else None
         self.report = PlayReport(dict.fromkeys(topics, 0))
 
     def wait_for_subscribers(self, timeout_s: float) -> None:
@@ -251,12 +266,12 @@ def play_source(player: Player, read: Callable[[], Iterable[SerializedMessage]],
     Raises:
         ValueError: The recording is damaged or empty, or nobody subscribed in time.
     """
-    ahead = ReadAhead(read())
+    ahead = ReadAhead(read(), stop)
     try:
         kept = ahead.wait_filled()
         if kept is not None and not kept:
             raise ValueError("the recording holds no messages to play")
-        if wait_s is not None:
+        if wait_s is not None and not stop.is_set():
             player.wait_for_subscribers(wait_s)
         while not stop.is_set():
             started_s = time.monotonic()
@@ -266,7 +281,7 @@ def play_source(player: Player, read: Callable[[], Iterable[SerializedMessage]],
             stop.wait(max(started_s + _loop_period_s(kept, rate) - time.monotonic(), 0.0))
             if kept is None:
                 ahead.close()
-                ahead = ReadAhead(read())
+                ahead = ReadAhead(read(), stop)
     finally:
         ahead.close()
     player.finish()

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from aqr_perception.geometry.points import MOST_POINTS, sound_points
+
 # sensor_msgs/PointField.datatype → NumPy
 _DATATYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 8: "f8"}
 
@@ -27,10 +29,11 @@ def cloud_from_message(message: Any, intensity_max: float = 255.0,
     Returns:
         (N, 5) float32: x, y, z [m] as they came, intensity 0..1 (clipped), and dt [s] of a field
         of this name (the age of the point's sweep, in a cloud of several), else 0. Points with a
-        value that is not finite are left out.
+        value that cannot be are left out, see `sound_points`.
 
     Raises:
-        ValueError: x, y or z is missing, or the sizes in the message do not fit each other.
+        ValueError: x, y or z is missing, the sizes in the message do not fit each other, there are
+            more than `MOST_POINTS`, or dt is not in seconds.
     """
     if not intensity_max > 0:
         raise ValueError(f"lidar.intensity_max is {intensity_max}; expected above 0")
@@ -51,8 +54,7 @@ def cloud_from_message(message: Any, intensity_max: float = 255.0,
             np.clip(intensity / np.float32(intensity_max), 0, 1, out=points[:, 3], casting="unsafe")
         if "dt" in fields:
             points[:, 4] = _column(message, fields["dt"], data).ravel()
-    finite = np.isfinite(points)
-    return points if finite.all() else points[finite.all(axis=1)]
+    return sound_points(points)
 
 
 def cloud_note(message: Any, intensity_field: str = "intensity") -> str:
@@ -79,6 +81,9 @@ def _check_layout(message: Any, size: int) -> None:
         raise ValueError(
             f"the point cloud holds {size} bytes; {message.height} × {message.width} points of "
             f"{message.point_step} bytes need {needed}")
+    if message.width * message.height > MOST_POINTS:
+        raise ValueError(f"the point cloud has {message.height} × {message.width} points; "
+                         f"expected at most {MOST_POINTS:,}")
 
 
 def _column(message: Any, field: Any, data: NDArray[np.uint8]) -> NDArray[Any]:

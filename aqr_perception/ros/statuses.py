@@ -44,6 +44,11 @@ def of_input(facts: InputFacts, flow: FlowReport, use: SensorUse | None) -> Diag
                     "wants use_sim_time and /clock)")
     if use is not None and use.remark:
         message += f"; {use.remark}"
+    if use is not None and use.missed_s is not None and flow.rate_hz > 0:
+        level = WARN
+        message += (f", but not in the last frame: the nearest message was stamped "
+                    f"{abs(use.missed_s) * 1e3:.0f} ms {'after' if use.missed_s > 0 else 'before'} "
+                    "its moment (clocks that differ, or messages that come after sync.deadline)")
     if use is not None and use.problem:
         level, message = WARN, use.problem
     if reason is not None:

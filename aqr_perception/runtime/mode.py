@@ -19,6 +19,8 @@ class SensorUse:
         problem: Why its message was left out; empty where there was none or it was taken.
         sweeps: How many sweeps its cloud was joined of; None of a camera.
         remark: What there is to say of those, in words.
+        missed_s: Where messages came, but none at the frame's moment: how much later than that the
+            nearest was stamped, below 0 for earlier [s].
     """
 
     name: str
@@ -27,6 +29,7 @@ class SensorUse:
     problem: str = ""
     sweeps: int | None = None
     remark: str = ""
+    missed_s: float | None = None
 
 
 def describe(sensors: Sequence[SensorUse]) -> str:

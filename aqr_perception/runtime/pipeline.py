@@ -134,7 +134,8 @@ class DetectionPipeline:
             Detections with the frame's stamp and frame, and the time that each stage took.
 
         Raises:
-            ValueError: The network cannot be run with these controls, see `check`.
+            ValueError: The network cannot be run with these controls, see `check`; or what it says
+                is not finite.
         """
         self._use(controls)
         clock = _StageClock(self.device)

@@ -68,6 +68,7 @@ class OutputFacts:
         complete_only: No set without all inputs (``sync.mode`` other than ``lidar_anchored``).
         slop_s: Largest spread of the stamps of such a set [s].
         has_sets: Whether sets of inputs come.
+        has_results: Whether any result came since the detector is active.
         drop: Why the last frame gave no result; empty if none was dropped since the last result.
         busy_s: How long the frame at work has been at it [s]; None where there is none.
         stage: ``unconfigured``, ``inactive`` or ``active``.
@@ -78,6 +79,7 @@ class OutputFacts:
     complete_only: bool = False
     slop_s: float = 0.0
     has_sets: bool = False
+    has_results: bool = False
     drop: str = ""
     busy_s: float | None = None
     stage: str = "active"
@@ -96,8 +98,9 @@ def why_no_output(facts: OutputFacts) -> list[Reason]:
     """
     found = [condition(facts) for condition in OUTPUT_CONDITIONS]
     reasons = [reason for reason in found if reason]
-    return reasons or [Reason("first result", "all conditions are met; the first result has not "
-                                              "come yet")]
+    which = "next" if facts.has_results else "first"
+    return reasons or [Reason(f"{which} result", f"all conditions are met; the {which} result has "
+                                                 "not come yet")]
 
 
 def _there(facts: InputFacts) -> Reason | None:

@@ -9,6 +9,8 @@ from a new round so:
 - The stamp of the newest message once more is a duplicate. Only where no sensor has shown a second
   stamp, it is a round: a recording of a single frame has no other.
 - A stamp very far back begins a round at once: it is of another recording, or of another clock.
+- So do a few messages of one sensor that go on among themselves, later than a message can be behind
+  its newest: its clock was set back, or a stamp ahead of its time went before.
 """
 
 from __future__ import annotations
@@ -25,6 +27,8 @@ LATEST_NS = 1_000 * MILLISECOND
 """No message is later than this."""
 FAR_BACK_NS = 5_000 * MILLISECOND
 """A stamp this far back begins a round at once."""
+FOLLOWING = 4
+"""So many messages of a sensor that go on behind its newest stamp begin a round."""
 NOT_AGAIN_NS = 1_000 * MILLISECOND
 """But not sooner than this after the last start: two clocks on one topic do not count each time."""
 
@@ -39,6 +43,8 @@ class RestartWatch:
     def __init__(self, sensors: int) -> None:
         self._first: list[int | None] = [None] * sensors
         self._newest: list[int | None] = [None] * sensors
+        self._behind: list[tuple[int, int]] = [(0, 0)] * sensors
+        """How many messages went on behind the newest, and the stamp of the last of them."""
         self._progress_ns = 0
         self._started_ns: int | None = None
 
@@ -57,15 +63,19 @@ class RestartWatch:
         if first is None or newest is None or stamp_ns > newest:
             self._first[sensor] = stamp_ns if first is None else first
             self._newest[sensor] = stamp_ns
+            self._behind[sensor] = (0, 0)
             self._progress_ns = now_ns
             return False
         idle = now_ns - self._progress_ns >= IDLE_NS
         far = newest - stamp_ns > FAR_BACK_NS and (
             self._started_ns is None or now_ns - self._started_ns >= NOT_AGAIN_NS)
-        if not far and not (idle and self._is_of_new_round(stamp_ns, first, newest)):
+        goes_on = self._goes_on_behind(sensor, stamp_ns, newest)
+        if not far and not goes_on and not (
+                idle and self._is_of_new_round(stamp_ns, first, newest)):
             return False
         self._first = [None] * len(self._first)
         self._newest = [None] * len(self._newest)
+        self._behind = [(0, 0)] * len(self._behind)
         self._first[sensor] = self._newest[sensor] = stamp_ns
         self._progress_ns = self._started_ns = now_ns
         return True
@@ -75,3 +85,12 @@ class RestartWatch:
         if newest_ns - stamp_ns > CLEARLY_NS:
             return stamp_ns - first_ns <= BEGINNING_NS or newest_ns - stamp_ns > LATEST_NS
         return self._first == self._newest  # a single frame
+
+    def _goes_on_behind(self, sensor: int, stamp_ns: int, newest_ns: int) -> bool:
+        """Take an old stamp; whether enough of them followed each other, and none is just late."""
+        count, last_ns = self._behind[sensor]
+        if stamp_ns < last_ns:
+            count = 0
+        if newest_ns - stamp_ns > LATEST_NS and stamp_ns != last_ns:
+            self._behind[sensor] = count + 1, stamp_ns
+        return self._behind[sensor][0] >= FOLLOWING

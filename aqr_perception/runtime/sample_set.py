@@ -42,6 +42,9 @@ class SampleSet:
         timed_out: Whether the deadline decided.
         sweeps: The LiDAR's own sweep and the earlier ones to be joined to it, newest first; empty
             where its message is to be taken alone.
+        missed_ns: (S,) of a sensor that is absent though messages of it came: how much later than
+            wanted the nearest of them was stamped, below 0 for earlier; None of the others. Empty
+            where nobody measured it.
     """
 
     stamp_ns: int
@@ -51,3 +54,4 @@ class SampleSet:
     waited_ns: int
     timed_out: bool
     sweeps: tuple[KeptSweep, ...] = ()
+    missed_ns: tuple[int | None, ...] = ()

@@ -277,6 +277,7 @@ class Synchronizer:
     def _build(self, pending: _Pending, now_ns: int, timed_out: bool) -> SampleSet:
         samples: list[Sample | None] = []
         states = []
+        missed: list[int | None] = [None] * len(self._streams)
         for sensor, stream in enumerate(self._streams):
             if sensor == pending.anchor:
                 samples.append(pending.sample)
@@ -291,6 +292,8 @@ class Synchronizer:
                     and chosen is not None and chosen.stamp_ns < expected):
                 states.append(SampleState.STALE)
             else:
+                nearest = chosen.stamp_ns if chosen is not None else stream.last_stamp_ns
+                missed[sensor] = None if nearest is None else nearest - expected
                 chosen = None
                 states.append(SampleState.ABSENT)
             samples.append(chosen)
@@ -300,4 +303,4 @@ class Synchronizer:
         self.counts.sets += 1
         self.counts.timed_out += timed_out
         return SampleSet(pending.sample.stamp_ns, pending.anchor, tuple(samples), tuple(states),
-                         now_ns - pending.sample.arrival_ns, timed_out)
+                         now_ns - pending.sample.arrival_ns, timed_out, missed_ns=tuple(missed))

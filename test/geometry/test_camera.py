@@ -110,3 +110,14 @@ def test_a_camera_that_makes_no_sense_is_named(changes, words):
     arguments = {"width": 640, "height": 480, "intrinsics": K} | changes
     with pytest.raises(ValueError, match=words):
         PinholeCamera(**arguments)
+
+
+@pytest.mark.parametrize(("row", "column", "value", "words"), [
+    (2, 2, 0.0, "last row of K"), (2, 0, 1e-3, "last row of K"), (0, 0, 1e20, "expected pixels"),
+    (1, 1, 1e-9, "expected pixels"), (1, 2, -1e20, "expected pixels"),
+    (0, 1, 1e20, "expected pixels")])
+def test_a_matrix_that_no_camera_has_is_refused(row, column, value, words):
+    intrinsics = K.copy()
+    intrinsics[row, column] = value
+    with pytest.raises(ValueError, match=words):
+        PinholeCamera(640, 480, intrinsics)

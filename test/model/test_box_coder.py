@@ -72,8 +72,7 @@ def test_the_number_of_boxes_is_limited_by_what_there_is(asked, given):
     assert len(decoded(output, max_detections=asked, score_threshold=0.0)) == given
 
 
-@pytest.mark.parametrize("center", [(61.3, 0, 0), (0, -61.3, 0), (0, 0, 10.1), (0, 0, -10.1),
-                                    (float("nan"), 0, 0)])
+@pytest.mark.parametrize("center", [(61.3, 0, 0), (0, -61.3, 0), (0, 0, 10.1), (0, 0, -10.1)])
 def test_boxes_outside_the_range_are_dropped(center):
     boxes = BOX.clone()
     boxes[:3] = torch.tensor(center)
@@ -88,6 +87,29 @@ def test_boxes_at_the_end_of_the_range_stay():
 
 def test_a_frame_without_input_has_no_boxes():
     assert not len(decoded(output_of([(0, 0, 0.9)], has_input=False), score_threshold=0.0))
+
+
+@pytest.mark.parametrize("place", [(0, 0), (5, 9)])
+def test_scores_that_are_no_numbers_are_no_empty_road(place):
+    output = output_of([(0, 0, 0.9)])
+    output.logits[0, 0][place] = torch.nan
+    with pytest.raises(ValueError, match="not finite"):
+        decoded(output, max_detections=1)
+
+
+def test_a_box_without_numbers_is_dropped_and_the_others_stay():
+    output = output_of([(0, 0, 0.9), (1, 3, 0.8)])
+    output = replace(output, boxes=output.boxes.clone())  # it was one row, seen several times
+    output.boxes[..., 1, 0] = torch.nan
+    assert decoded(output, score_threshold=0.5).labels.tolist() == [0]
+
+
+def test_boxes_without_numbers_are_no_empty_road():
+    output = output_of([(0, 0, 0.9)])
+    output = replace(output, boxes=output.boxes * torch.nan)
+    with pytest.raises(ValueError, match="not finite"):
+        decoded(output)
+    assert not len(decoded(replace(output, has_input=torch.tensor([False]))))
 
 
 def test_overlong_sizes_do_not_become_boxes():

@@ -50,6 +50,16 @@ def test_the_age_of_a_sweep_is_kept_and_no_intensity_is_zero(folder):
     np.testing.assert_allclose(read_points(lidar), [[1, 2, 3, 0, 0.05]])
 
 
+def test_a_row_that_is_no_point_is_left_out_as_of_a_message(folder):
+    nan = float("nan")
+    lidar = write_rows(folder, [[1, 2, 3, 9, 0], [1, 2, 3, nan, 0], [1, nan, 3, 9, 0],
+                                [1, 2, 3, 9, nan], [4, 5, 6, 9, 1e30]],
+                       ["x", "y", "z", "intensity", "dt"])
+    assert len(read_points(lidar)) == 1
+    with pytest.raises(ValueError, match=r"lidar\.bin: .*dt goes to 1e\+09; expected seconds"):
+        read_points(write_rows(folder, [[1, 2, 3, 1e9]], ["x", "y", "z", "dt"]))
+
+
 def test_the_scale_is_the_files_or_the_rigs_but_not_two(folder):
     stated = write_rows(folder, [[1, 2, 3, 0.5]], ["x", "y", "z", "intensity(0-1)"])
     assert read_points(stated)[0, 3] == read_points(stated, 1.0)[0, 3] == 0.5

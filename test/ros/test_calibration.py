@@ -77,6 +77,24 @@ def test_motion_that_tf_does_not_know_in_time_is_left_out_and_said():
     assert "'odom'" in frame.notes[0]
 
 
+def test_odometry_beyond_all_bounds_costs_the_motion_and_no_frame():
+    """tf2 refuses what is not a number, and takes what is infinite."""
+    buffer = buffer_with()
+    for stamp_ns in (10_000_000_000, 10_100_000_000):
+        wrong = transform_to_message(odom_from_base(stamp_ns), "odom", "base_link", stamp_ns)
+        wrong.transform.translation.x = float("inf")
+        buffer.set_transform(wrong, "test")
+    frame = rig(buffer).begin("lidar")
+    assert frame.fixed_from_lidar(LIDAR_NS) is None
+    assert "is left out of this frame" in frame.notes[0]
+    np.testing.assert_allclose(frame.camera_from_lidar("camera", CAMERA_NS, LIDAR_NS), STATIC,
+                               atol=1e-9)
+    assert rig(buffer).begin("lidar").earlier_pose("lidar", LIDAR_NS) is None
+    again = rig(buffer).begin("lidar")  # the camera's own look-up is the first
+    np.testing.assert_allclose(again.camera_from_lidar("camera", CAMERA_NS, LIDAR_NS), STATIC,
+                               atol=1e-9)
+
+
 def test_it_waits_for_a_transform_that_is_on_its_way():
     buffer = buffer_with(odom=(10_000_000_000,))
     late = threading.Timer(0.05, lambda: [buffer.set_transform(transform_to_message(

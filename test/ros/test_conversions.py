@@ -67,6 +67,8 @@ def test_a_binned_region():
 
 @pytest.mark.parametrize(("changes", "words"), [
     ({"k": [0.0] * 9}, "calibrated"),
+    ({"k": [1000.0, 0, 800, 0, 1100.0, 450, 0, 0, 0]}, "last row of K"),
+    ({"k": [1e20, 0, 800, 0, 1100.0, 450, 0, 0, 1]}, "expected pixels"),
     ({"width": 0}, "0×900"),
     ({"distortion_model": "fov"}, "'fov'"),
     ({"d": [0.0] * 3}, "3 coefficients"),
@@ -89,7 +91,8 @@ def test_a_transform():
                                atol=1e-12)
 
 
-@pytest.mark.parametrize("values", [(0.0,) * 7, (np.nan, 0, 0, 0, 0, 0, 1.0)])
+@pytest.mark.parametrize("values", [(0.0,) * 7, (np.nan, 0, 0, 0, 0, 0, 1.0),
+                                    (0, np.inf, 0, 0, 0, 0, 1.0), (0, 0, -1e39, 0, 0, 0, 1.0)])
 def test_a_transform_without_sense_is_refused(values):
     with pytest.raises(ValueError, match=r"quaternion|finite"):
         matrix_from_message(transform(*values))

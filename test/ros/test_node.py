@@ -289,6 +289,20 @@ def test_a_pipeline_that_does_not_load_is_a_failure_with_one_line(context, capfd
     assert node.failure == ""
 
 
+def test_an_activation_that_fails_leaves_nothing_behind_and_says_why(context, capfd):
+    before = {thread.name for thread in threading.enumerate()}
+    override = "qos_overrides./detector/input/image0.subscription.reliability"
+    node = context.detector(FingerprintPipeline(), **{override: "nonsense"})
+    for _ in range(2):
+        assert context.call(node.trigger_configure) == SUCCESS
+        assert context.call(node.trigger_activate) != SUCCESS
+        assert "the inputs cannot be subscribed to" in node.failure
+        assert "nonsense" in node.failure
+    left = {thread.name for thread in threading.enumerate()} - before
+    assert not {name for name in left if name.startswith("aqr_")}
+    assert not [one.topic_name for one in node.subscriptions if "/input/" in one.topic_name]
+
+
 def test_shutdown_from_active_in_the_middle_of_a_frame(context):
     node = context.detector(FingerprintPipeline(delay_s=0.4))
     rig = Rig(context)

@@ -80,12 +80,16 @@ def test_grey_becomes_three_equal_channels(encoding):
 
 
 @needs_cv_bridge
+@pytest.mark.parametrize("padding", [0, 1, 2])
+@pytest.mark.parametrize("rows", [5, 6])
 @pytest.mark.parametrize("big_endian", [False, True])
 @pytest.mark.parametrize(("encoding", "channels"), [("mono16", 1), ("rgb16", 3)])
-def test_sixteen_bits_are_scaled_to_eight_in_either_byte_order(encoding, channels, big_endian):
-    wide = (BGR[..., :channels].astype(np.uint16) * 257)
-    message = colour_image(wide, encoding, big_endian=big_endian)
-    expected = np.repeat(BGR[..., :1], 3, 2) if channels == 1 else BGR[..., ::-1]
+def test_sixteen_bits_are_scaled_to_eight_in_either_byte_order(encoding, channels, big_endian,
+                                                               rows, padding):
+    picture = BGR[:rows]
+    wide = (picture[..., :channels].astype(np.uint16) * 257)
+    message = colour_image(wide, encoding, big_endian=big_endian, padding=padding)
+    expected = np.repeat(picture[..., :1], 3, 2) if channels == 1 else picture[..., ::-1]
     np.testing.assert_allclose(pixels_from_message(message).astype(int), expected, atol=1)
 
 

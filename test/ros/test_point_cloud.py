@@ -126,6 +126,30 @@ def test_a_huge_claim_takes_no_memory():
         cloud_from_message(message)
 
 
+def test_more_points_than_any_lidar_has_are_refused_before_memory_is_taken():
+    message = SimpleNamespace(
+        height=1, width=16 << 20, point_step=1, row_step=16 << 20, is_bigendian=False,
+        fields=[field(name, 0, "i1") for name in "xyz"], data=bytes(16 << 20))
+    with pytest.raises(ValueError, match="1 × 16777216 points; expected at most 10,000,000"):
+        cloud_from_message(message)
+
+
+XYZT = [("x", "f4"), ("y", "f4"), ("z", "f4"), ("dt", "f4")]
+
+
+def test_a_point_of_an_age_that_cannot_be_is_left_out():
+    message = cloud_message({"x": [1.0, 2, 3], "y": [0.0] * 3, "z": [0.0] * 3,
+                             "dt": [0.1, 1e30, -0.05]}, XYZT)
+    np.testing.assert_array_equal(cloud_from_message(message)[:, 0], [1.0, 3.0])
+
+
+def test_ages_in_nanoseconds_are_named():
+    message = cloud_message({"x": [1.0, 2], "y": [0.0] * 2, "z": [0.0] * 2, "dt": [1e8, 2e8]},
+                            XYZT)
+    with pytest.raises(ValueError, match=r"dt goes to 2e\+08; expected seconds"):
+        cloud_from_message(message)
+
+
 def test_an_empty_cloud_has_no_points():
     message = cloud_message({"x": [], "y": [], "z": []}, XYZI[:3])
     assert cloud_from_message(message).shape == (0, 5)

@@ -65,6 +65,7 @@ def test_every_condition_has_its_place_and_its_test():
 def test_one_bad_input_is_a_reason_only_where_sets_must_be_complete(condition):
     inputs = (replace(INPUTS[0], **SPOILED[condition]), *INPUTS[1:])
     assert first(inputs=inputs).condition == "first result"
+    assert "the next result" in first(inputs=inputs, has_results=True).words
     reason = first(inputs=inputs, complete_only=True)
     assert reason.condition == condition
     assert reason.words == "LiDAR: " + input_reason(inputs[0]).words

@@ -87,3 +87,35 @@ def test_a_round_whose_beginning_was_lost_is_a_start_all_the_same():
     per_round = len(messages) // 3
     kept = [item for k, item in enumerate(messages) if k % per_round >= 2 * SENSORS]
     assert len(starts(kept)) == 2
+
+
+def live(count):
+    """Sensors one after the other, each every 100 ms, so that no moment is idle."""
+    return [(when, sensor, 10**12 + when) for k in range(count) for sensor in range(SENSORS)
+            for when in [(k * 100 + 14 * sensor) * MILLISECOND]]
+
+
+SWITCH = 6000 * MILLISECOND
+
+
+@pytest.mark.parametrize("back", [1500, 4500])
+@pytest.mark.parametrize("sensor", [0, 3])
+def test_one_sensors_clock_that_is_set_back_is_a_start_soon_though_the_others_go_on(sensor, back):
+    messages = [(arrival, one, stamp - (back * MILLISECOND if one == sensor and arrival >= SWITCH
+                                        else 0)) for arrival, one, stamp in live(120)]
+    assert starts(messages) == [SWITCH + (300 + 14 * sensor) * MILLISECOND]
+
+
+@pytest.mark.parametrize("ahead", [1500, 4500])
+def test_one_stamp_ahead_of_its_time_is_a_start_soon_after(ahead):
+    messages = [(arrival, sensor, stamp + (ahead * MILLISECOND if sensor == 0 and arrival == SWITCH
+                                           else 0)) for arrival, sensor, stamp in live(120)]
+    assert starts(messages) == [SWITCH + 400 * MILLISECOND]
+
+
+def test_late_duplicates_do_not_go_on():
+    """One message again and again, and all of them once more, as late as any can be."""
+    again = [(SWITCH + (k * 10 + 3) * MILLISECOND, 0, 10**12 + 4 * 10**9) for k in range(50)]
+    late = [(arrival + 700 * MILLISECOND, sensor, stamp) for arrival, sensor, stamp in live(120)]
+    assert starts(live(120) + again) == []
+    assert starts(live(120) + late) == []

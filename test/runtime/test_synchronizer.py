@@ -51,6 +51,18 @@ def test_a_dead_camera_is_absent_and_waited_for_only_until_it_is_known_to_be_sil
     assert sets[-1].waited_ns == 0
 
 
+@pytest.mark.parametrize(("shift", "delay", "expected"), [(130, 135, 30), (70, 90, -30),
+                                                         (0, 105, -100)])
+def test_how_far_off_a_camera_is_that_flows_but_is_in_no_set(shift, delay, expected):
+    """A clock that is ahead or behind by more than the tolerance, or messages that are late."""
+    messages = stream(30, sensors=range(6)) + [
+        (k * PERIOD + delay * MILLISECOND, 6, k * PERIOD + shift * MILLISECOND) for k in range(30)]
+    last = run(make(tolerance_ns=20 * MILLISECOND, stale_ns=20 * MILLISECOND,
+                    deadline_ns=50 * MILLISECOND), messages)[-2]
+    assert last.states[6] is SampleState.ABSENT
+    assert last.missed_ns == (None,) * 6 + (expected * MILLISECOND,)
+
+
 def test_a_camera_that_comes_back_is_in_the_next_set():
     messages = stream(30, sensors=range(6)) + stream(10, sensors=[6], start=20 * PERIOD)
     sets = run(make(), messages)
