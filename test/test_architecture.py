@@ -12,7 +12,7 @@ import pytest
 from source_imports import PACKAGE, REPOSITORY, imports_of, modules
 
 LEVELS = {
-    "geometry": 0, "types": 1,
+    "geometry": 0, "image_file": 0, "types": 1,
     "model": 2, "recordings": 2, "simulation": 2, "evaluation": 2, "visualization": 2,
     "training": 3, "runtime": 3,
     "ros": 4, "experiment": 4, "cli": 5, "__main__": 6,

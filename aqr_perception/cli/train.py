@@ -119,12 +119,6 @@ def run(args: argparse.Namespace) -> int:
     from aqr_perception.training.schedule import OneCycle
     from aqr_perception.types import Mounting
 
-    for name in ("steps", "batch_size"):
-        if getattr(args, name) < 1:
-            raise ValueError(f"--{name.replace('_', '-')} is {getattr(args, name)}; expected 1 or "
-                             "more")
-    device = _join(resolve_device(args.device))
-    torch.manual_seed(args.seed)
     settings = TrainingSettings(
         steps=args.steps, batch_size=args.batch_size, seed=args.seed,
         schedule=OneCycle(base=args.learning_rate, peak_ratio=args.peak, rising=args.rising),
@@ -132,6 +126,8 @@ def run(args: argparse.Namespace) -> int:
         freeze_baseline=args.freeze_baseline, freeze_eye=args.freeze_eye,
         aqr_lr_ratio=args.aqr_ratio, average=args.average,
         denoising_groups=args.denoising_groups, share_statistics=not args.own_statistics)
+    device = _join(resolve_device(args.device))
+    torch.manual_seed(args.seed)
     detector = _network(args)
     teacher = None
     if args.distil_from is not None:

@@ -15,14 +15,13 @@ from aqr_perception.types import Controls, Detections, DetectorOutput, Mounting,
 
 POST_RANGE = (-61.2, -61.2, -10.0, 61.2, 61.2, 10.0)
 """x, y, z from and to [m], model frame: boxes centred outside are dropped (CMT's)."""
-
-
 CANDIDATES = 500
 """Best scores that are looked at where the weaker of close detections are left out."""
 
 
 def decode(output: DetectorOutput, frames: Sequence[SensorFrame], mounting: Mounting,
-           controls: Controls, separation: Sequence[float] = ()) -> list[Detections]:
+           controls: Controls, separation: Sequence[float] = (),
+           post_range: Sequence[float] = POST_RANGE) -> list[Detections]:
     """Read the last decoder layer.
 
     As CMT: scores of all queries and classes compete, the best ``max_detections`` stay (one query
@@ -35,6 +34,7 @@ def decode(output: DetectorOutput, frames: Sequence[SensorFrame], mounting: Moun
         mounting: How the LiDAR frame lies to the model frame.
         controls: Thresholds and the largest number.
         separation: `DetectorConfig.separation`.
+        post_range: `DetectorConfig.post_range`.
 
     Returns:
         One entry a frame, best first. A frame without any usable sensor
@@ -45,7 +45,8 @@ def decode(output: DetectorOutput, frames: Sequence[SensorFrame], mounting: Moun
     """
     count = controls.max_detections
     boxes, scores, labels, kept = top_boxes(output.logits[-1].float(), output.boxes[-1].float(),
-                                            max(count, CANDIDATES) if separation else count)
+                                            max(count, CANDIDATES) if separation else count,
+                                            post_range)
     kept &= output.has_input[:, None]
     seen = output.has_input[:, None].expand_as(kept)
     columns = torch.stack([column.to(boxes.dtype) for column in (scores, labels, kept, seen)], -1)
@@ -57,25 +58,27 @@ def decode(output: DetectorOutput, frames: Sequence[SensorFrame], mounting: Moun
             for rows, frame in zip(packed, frames)]
 
 
-def top_boxes(logits: Tensor, boxes: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def top_boxes(logits: Tensor, boxes: Tensor, count: int, post_range: Sequence[float] = POST_RANGE
+              ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The best of all queries and classes.
 
     Args:
         logits: (B, Q, K).
         boxes: (B, Q, 10), see `DetectorOutput`.
         count: How many; at most Q·K are there.
+        post_range: x, y, z from and to [m], model frame.
 
     Returns:
         boxes (B, N, 9): x, y, z, l, w, h, yaw, vx, vy in the model frame; scores (B, N),
-        descending; labels (B, N); and (B, N) bool whether the centre lies in `POST_RANGE` and all
-        numbers are finite.
+        descending; labels (B, N); and (B, N) bool whether the centre lies in ``post_range`` and
+        all numbers are finite.
     """
     scores, index = logits.sigmoid().flatten(1).topk(min(count, logits[0].numel()), dim=1)
     classes = logits.shape[-1]
     query = torch.div(index, classes, rounding_mode="floor")
     code = boxes.gather(1, query[..., None].expand(-1, -1, boxes.shape[-1]))
     decoded = decode_boxes(code)
-    limits = decoded.new_tensor(POST_RANGE)
+    limits = decoded.new_tensor(post_range)
     inside = ((decoded[..., :3] >= limits[:3]) & (decoded[..., :3] <= limits[3:])).all(dim=-1)
     return decoded, scores, index % classes, inside & decoded.isfinite().all(dim=-1)
 

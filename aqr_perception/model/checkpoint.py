@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import Tensor
 
 from aqr_perception.model.config import DetectorConfig, from_dict, tiny, to_dict
 from aqr_perception.model.detector import Detector
@@ -20,6 +21,8 @@ SHIPPED = Path(__file__).parent / "weights" / "tiny.safetensors"
 
 LARGEST_FILE = 2 << 30
 """Bytes; a bigger file is not one of ours."""
+KINDS = {torch.float32: "F32", torch.float64: "F64", torch.int64: "I64", torch.bool: "BOOL"}
+"""How safetensors calls what a network holds."""
 
 
 def save(path: str | Path, detector: Detector, metadata: Mapping[str, Any] | None = None) -> None:
@@ -29,12 +32,18 @@ def save(path: str | Path, detector: Detector, metadata: Mapping[str, Any] | Non
         path: Where to.
         detector: Its parameters and config.
         metadata: What else to remember (training command, seed, metrics), as JSON holds it.
+
+    Raises:
+        OSError: It cannot be written.
     """
     tensors = {name: tensor.detach().cpu().contiguous()
                for name, tensor in detector.state_dict().items()}
     notes = {"trained": True, **(metadata or {})}
-    save_file(tensors, str(path), {"format": FORMAT, "metadata": json.dumps(notes),
-                                   "config": json.dumps(to_dict(detector.config))})
+    try:
+        save_file(tensors, str(path), {"format": FORMAT, "metadata": json.dumps(notes),
+                                       "config": json.dumps(to_dict(detector.config))})
+    except SafetensorError as error:
+        raise OSError(f"{path}: cannot be written ({error})") from None
 
 
 def load(path: str | Path, device: torch.device | str = "cpu") -> Detector:
@@ -46,6 +55,7 @@ def load(path: str | Path, device: torch.device | str = "cpu") -> Detector:
             config asks for.
     """
     path = Path(path)
+    path.open("rb").close()  # says in words of its own what is wrong with a path
     if path.stat().st_size > LARGEST_FILE:
         raise ValueError(f"{path}: is {path.stat().st_size} bytes; expected a weights file of at "
                          f"most {LARGEST_FILE}")
@@ -53,9 +63,11 @@ def load(path: str | Path, device: torch.device | str = "cpu") -> Detector:
         with safe_open(str(path), framework="pt", device="cpu") as file:
             header = file.metadata() or {}
             config, notes = _read_header(path, header)
+            with torch.device("meta"):  # a few bytes can ask for more than the memory holds
+                asked = Detector(config).state_dict()
+            _check_tensors(path, asked, {name: file.get_slice(name)
+                                         for name in file.keys()})  # noqa: SIM118 - not a dict
             detector = untrained(config)
-            _check_shapes(path, detector, {name: tuple(file.get_slice(name).get_shape())
-                                           for name in file.keys()})  # noqa: SIM118 - not a dict
             tensors = {name: file.get_tensor(name) for name in detector.state_dict()}
     except SafetensorError as error:
         raise ValueError(f"{path}: is not a weights file of this package ({error}); published CMT "
@@ -97,16 +109,18 @@ def _read_header(path: Path, header: Mapping[str, str]) -> tuple[DetectorConfig,
     return from_dict(DetectorConfig, config, f"{path}: config"), notes
 
 
-def _check_shapes(path: Path, detector: Detector, shapes: Mapping[str, tuple[int, ...]]) -> None:
-    expected = {name: tuple(tensor.shape) for name, tensor in detector.state_dict().items()}
+def _check_tensors(path: Path, asked: Mapping[str, Tensor], found: Mapping[str, Any]) -> None:
+    """Hold the tensors of a file, not read yet, to what its config asks for."""
+    expected = {name: (tuple(tensor.shape), KINDS[tensor.dtype]) for name, tensor in asked.items()}
+    shapes = {name: (tuple(part.get_shape()), part.get_dtype()) for name, part in found.items()}
     missing, unexpected = sorted(set(expected) - set(shapes)), sorted(set(shapes) - set(expected))
     if missing or unexpected:
         raise ValueError(f"{path}: does not fit its config; missing {_some(missing)}, unexpected "
                          f"{_some(unexpected)}")
-    for name, shape in expected.items():
-        if shapes[name] != shape:
-            raise ValueError(f"{path}: {name} has shape {shapes[name]}; its config asks for "
-                             f"{shape}")
+    for name, (shape, kind) in expected.items():
+        if shapes[name] != (shape, kind):
+            raise ValueError(f"{path}: {name} has shape {shapes[name][0]}, {shapes[name][1]}; its "
+                             f"config asks for {shape}, {kind}")
 
 
 def _some(names: list[str]) -> str:

@@ -20,7 +20,7 @@ from aqr_perception.model.decoder import Decoder, Queries
 from aqr_perception.model.heat import HeatHead, place_queries
 from aqr_perception.model.memory import select_sensors
 from aqr_perception.model.seed import all_logits
-from aqr_perception.model.tokens import Tokenizer, filled
+from aqr_perception.model.tokens import Tokenizer, as_known
 from aqr_perception.types import Batch, DetectorOutput, Heat
 
 
@@ -68,12 +68,9 @@ class Detector(nn.Module):
         Returns:
             All decoder layers in training mode, the last one in evaluation.
         """
-        has_lidar, has_image = self.config.lidar is not None, self.config.image is not None
-        selection = select_sensors(batch, has_lidar, has_image)
-        has_input = selection.usable.any(dim=1)
-        if self.config.decoder.absence == "zeros":
-            batch = filled(batch, selection.usable)
-            selection = select_sensors(batch, has_lidar, has_image)
+        has_input = select_sensors(batch, self.config.lidar is not None,
+                                   self.config.image is not None).usable.any(dim=1)
+        batch, selection = as_known(batch, self.config)
 
         memory = self.tokenizer(batch, selection)
         heat = self.heat(memory) if self.heat else None

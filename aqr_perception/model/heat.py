@@ -72,8 +72,8 @@ def place_queries(config: DetectorConfig, heat: Heat, image_from_lidar: Tensor, 
 
     The first `DecoderConfig.placed` start where the LiDAR sees something, the next
     `DecoderConfig.placed_by_images` where the cameras do; in a frame without LiDAR all of them do
-    the latter. Queries of a sensor that is not there stay as learned; one with a gain above 0 says
-    where queries start, however small its gain.
+    the latter. Queries of a sensor that is not there, or that has too few tokens, stay as learned;
+    one with a gain above 0 says where queries start, however small its gain.
 
     Args:
         config: Of the network.
@@ -91,12 +91,12 @@ def place_queries(config: DetectorConfig, heat: Heat, image_from_lidar: Tensor, 
     tokens = torch.full(learned.shape[:2], NOWHERE, dtype=torch.int64, device=learned.device)
     by_lidar = usable[:, :1]
     if heat.views and both > first:
-        seen, token = _image_peaks(config, heat, image_from_lidar, usable[:, 1:], both)
+        seen, token, there = _image_peaks(config, heat, image_from_lidar, usable[:, 1:], both)
         token = token + heat.bev.shape[1] * heat.bev.shape[2]
-        there = usable[:, 1:].any(dim=1, keepdim=True)
         # With a LiDAR the strongest of them go to the places behind its own.
         seen = torch.where(by_lidar[..., None], seen.roll(first, dims=1), seen)
         token = torch.where(by_lidar, token.roll(first, dims=1), token)
+        there = torch.where(by_lidar, there.roll(first, dims=1), there)
         references = torch.cat([torch.where(there[..., None], seen, learned[:, :both]),
                                 learned[:, both:]], dim=1)
         tokens[:, :both] = torch.where(there, token, NOWHERE)
@@ -148,8 +148,11 @@ def _ground_peaks(config: DetectorConfig, heat: Heat, count: int) -> tuple[Tenso
 
 
 def _image_peaks(config: DetectorConfig, heat: Heat, image_from_lidar: Tensor, usable: Tensor,
-                 count: int) -> tuple[Tensor, Tensor]:
-    """The highest peaks over all images of a frame: (B, count, 3) in [0, 1], and their tokens."""
+                 count: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The highest peaks over all images of a frame: (B, count, 3) in [0, 1], and their tokens.
+
+    And (B, count) bool whether there are so many: one camera may have fewer tokens than that.
+    """
     image = config.image
     assert image is not None
     views = list(heat.views)
@@ -157,8 +160,9 @@ def _image_peaks(config: DetectorConfig, heat: Heat, image_from_lidar: Tensor, u
     highest = _peak_heights(heat.image.detach().flatten(0, 1).permute(0, 3, 1, 2))
     highest = highest.unflatten(0, heat.image.shape[:2])
     highest = highest.masked_fill(~usable[:, views, None], -torch.inf).flatten(1)
-    index = highest.topk(min(count, highest.shape[1]), dim=1).indices
-    index = F.pad(index, (0, count - index.shape[1]), value=0)
+    best = highest.topk(min(count, highest.shape[1]), dim=1)
+    missing = (0, count - best.indices.shape[1])
+    index, there = F.pad(best.indices, missing), F.pad(best.values > -torch.inf, missing)
     projections = image_from_lidar[:, views]
     said = heat.image_offset.detach().to(projections.dtype).flatten(1, 3)
     said = said.gather(1, index[..., None].expand(-1, -1, 3))
@@ -174,4 +178,4 @@ def _image_peaks(config: DetectorConfig, heat: Heat, image_from_lidar: Tensor, u
     with single_precision(back):  # half precision would move a place by metres
         xyz = (back @ pixel[..., None])[..., :3, 0]
     low, high = range_limits(config, xyz)
-    return ((xyz - low) / (high - low)).clamp(0.0, 1.0), index
+    return ((xyz - low) / (high - low)).clamp(0.0, 1.0), index, there

@@ -189,7 +189,7 @@ def _points(frame: SensorFrame, config: DetectorConfig, mounting: Mounting) -> N
         with np.errstate(invalid="ignore"):  # points that are not finite drop out below
             xyz = rigid.rows_times(xyz, matrix[:3, :3].T) + matrix[:3, 3]
     low, high = np.array(config.detection_range, np.float32).reshape(2, 3)
-    within = np.ones(len(points), bool)
+    within = np.isfinite(points[:, 3:]).all(axis=1)
     for column, least, most in zip(xyz.T, low, high):
         within &= (column >= least) & (column < most)  # False for NaN
     kept = np.flatnonzero(within)

@@ -12,7 +12,7 @@ from aqr_perception.model.config import DetectorConfig
 from aqr_perception.model.image_backbone import ImageBranch
 from aqr_perception.model.inputs import BGR_MEAN, BGR_STD
 from aqr_perception.model.lidar_backbone import LidarBranch, tallest_cells
-from aqr_perception.model.memory import Memory, Selection
+from aqr_perception.model.memory import Memory, Selection, select_sensors
 from aqr_perception.model.voxelize import grid_of
 from aqr_perception.types import Batch
 
@@ -109,6 +109,24 @@ def assemble(bev: Tensor | None, images: Tensor | None, views: tuple[int, ...], 
     return Memory(tokens=tokens, positions=rows[0], token_sensor=torch.cat(sensors),
                   present=present, bev_shape=bev_shape, views=views if images is not None else (),
                   image_shape=image_shape)
+
+
+def as_known(batch: Batch, config: DetectorConfig) -> tuple[Batch, Selection]:
+    """What the trunks look at, as the network knows absent sensors (`DecoderConfig.absence`).
+
+    Args:
+        batch: B frames; any sensor may be absent.
+        config: Of the network.
+
+    Returns:
+        The batch, `filled` or as it is, and who takes part in it.
+    """
+    branches = config.lidar is not None, config.image is not None
+    selection = select_sensors(batch, *branches)
+    if config.decoder.absence != "zeros":
+        return batch, selection
+    batch = filled(batch, selection.usable)
+    return batch, select_sensors(batch, *branches)
 
 
 def filled(batch: Batch, usable: Tensor) -> Batch:

@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aqr_perception.geometry.points import MOST_POINTS, sound_points
+from aqr_perception.image_file import decode_image
 from aqr_perception.recordings.frame_record import (
     CALIBRATION,
     CameraRecord,
     LidarRecord,
     read_record,
 )
-from aqr_perception.recordings.image_file import decode_image
 from aqr_perception.recordings.rig import Rig
 from aqr_perception.types import Calibration, CameraImage, LidarCloud, SensorFrame
 

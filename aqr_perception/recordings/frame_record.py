@@ -23,7 +23,7 @@ import numpy as np
 
 from aqr_perception.geometry import rigid
 from aqr_perception.geometry.camera import PinholeCamera
-from aqr_perception.recordings.image_file import MOST_PIXELS
+from aqr_perception.image_file import MOST_PIXELS
 from aqr_perception.recordings.json_file import read_json
 
 CALIBRATION = "calib.json"

@@ -20,6 +20,7 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
 from aqr_perception.geometry import rigid
+from aqr_perception.image_file import image_size
 from aqr_perception.recordings.boxes_file import ANNOTATIONS, read_annotations
 from aqr_perception.recordings.frame_directory import (
     read_image_file,
@@ -27,7 +28,6 @@ from aqr_perception.recordings.frame_directory import (
     read_raw_points,
 )
 from aqr_perception.recordings.frame_record import CameraRecord, FrameRecord, read_record
-from aqr_perception.recordings.image_file import image_size
 from aqr_perception.ros import topics
 from aqr_perception.ros.recorded import SerializedMessage
 from aqr_perception.types import CLASS_NAMES, Annotations

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from aqr_perception.recordings.image_file import decode_image
+from aqr_perception.image_file import decode_image
 
 MAX_PIXELS = 64_000_000
 """Largest picture that is decoded: above any camera on a car, below what would fill the memory."""

@@ -147,9 +147,9 @@ class DetectionPipeline:
         output = self.detector(batch, history=self._history_for(frame))
         clock.lap("inference")
         detections = decode(output, [frame], self.mounting, controls,
-                            self.detector.config.separation)[0]
+                            self.detector.config.separation, self.detector.config.post_range)[0]
         clock.lap("postprocess")
-        report = None
+        report = self._history = None  # what AQR saw before it was off is too old when it is on
         if isinstance(output.aqr, AqrOutput):
             report, self._history = output.aqr.report, output.aqr.history
         note = "" if any(used) else _why_blind(frame, batch)

@@ -21,6 +21,7 @@ from safetensors.numpy import save_file
 
 from aqr_perception.geometry.boxes import Boxes3D
 from aqr_perception.geometry.camera import PinholeCamera
+from aqr_perception.image_file import decode_image, image_size
 from aqr_perception.types import (
     CLASS_NAMES,
     Annotations,
@@ -145,7 +146,7 @@ class DriveFile:
         try:
             with safe_open(self.path, framework="numpy") as file:
                 return self._unpack(file, f"{index:04d}.")
-        except (SafetensorError, TypeError, IndexError) as error:
+        except (SafetensorError, TypeError, IndexError, ValueError) as error:
             raise ValueError(f"{self.path}: frame {index} is damaged ({error}); write it again "
                              "with 'simulate'") from None
 
@@ -275,9 +276,10 @@ def _unpack_cloud(file: Any, prefix: str, has_ages: bool, stamp_ns: int) -> Lida
 
 def _unpack_image(name: str, data: NDArray[np.uint8], stamp_ns: int, lens: NDArray[np.float64],
                   pose: NDArray[np.float64]) -> CameraImage:
-    pixels = cv2.imdecode(data, cv2.IMREAD_COLOR)
-    if pixels is None or max(pixels.shape) > LARGEST_IMAGE:
+    encoded = data.tobytes()
+    if max(image_size(encoded)[1:]) > LARGEST_IMAGE:
         raise TypeError(f"the picture of {name}")
+    pixels = decode_image(encoded)
     camera = PinholeCamera(pixels.shape[1], pixels.shape[0], lens)
     return CameraImage(name, stamp_ns, np.asarray(pixels, np.uint8),
                        Calibration(camera, pose, name))

@@ -27,10 +27,10 @@ def motion_blur(case: Case) -> Result:
     spread = case.level((.06, .1, .13))
     frame = repainted(case, case.all_cameras(), lambda pixels: pixel_damage.motion_blur(
         pixels, 100 * spread, case.rng))
-    points = case.cloud().copy()
-    points[:, :3] += case.rng.normal(0, spread, 3).astype(np.float32)
-    points[:, :3] += case.rng.normal(0, spread * np.array([.15, .2, .12]),
-                                     (len(points), 3)).astype(np.float32)
+    shift = np.eye(4)
+    shift[:3, 3] = case.rng.normal(0, spread, 3)
+    points = point_damage.jittered(point_damage.rotated(case.cloud(), shift),
+                                   spread * np.array([.15, .2, .12]), case.rng)
     labels = labels_of(case.frame, range(1 + len(case.frame.images)), case.level((.8, .6, .5)),
                        False)
     return with_points(frame, points), labels

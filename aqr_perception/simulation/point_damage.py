@@ -135,15 +135,18 @@ def snow(points: Points, rate: float, rng: np.random.Generator) -> Points:
 
 def rotated(points: Points, rotation: rigid.Matrix) -> Points:
     """The cloud as seen from a sensor that was turned or moved, and does not know."""
-    out = points.copy()
+    out, own = points.copy(), _own(points)
     out[:, :3] = rigid.transform_points(rotation, points[:, :3])
+    out[own] = points[own]
     return out
 
 
-def jittered(points: Points, deviation: float, rng: np.random.Generator) -> Points:
-    """Every point off by Gaussian noise [m]."""
-    out = points.copy()
+def jittered(points: Points, deviation: float | NDArray[np.floating],
+             rng: np.random.Generator) -> Points:
+    """Every point off by Gaussian noise [m], of one deviation or one each along x, y and z."""
+    out, own = points.copy(), _own(points)
     out[:, :3] += rng.normal(0, deviation, (len(points), 3)).astype(np.float32)
+    out[own] = points[own]
     return out
 
 

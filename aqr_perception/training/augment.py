@@ -73,7 +73,8 @@ def augment_frame(frame: SensorFrame, settings: Augmentation, rng: np.random.Gen
     Args:
         frame: Untouched.
         settings: Ranges.
-        rng: Source of every draw; the same state gives the same frame.
+        rng: Source of every draw; the same state gives the same frame. How much is drawn from it
+            does not depend on the frame: twins, and what was before, vary alike to the end.
         whole: Leave no sensor out.
 
     Returns:
@@ -83,13 +84,15 @@ def augment_frame(frame: SensorFrame, settings: Augmentation, rng: np.random.Gen
     keep = _draw_present(frame, settings, rng) | whole
     window = _draw_window(settings, rng)  # one draw for all cameras, as in CMT
     mirrored = settings.mirror_image and rng.random() < 0.5
+    of_points, *of_images = map(np.random.default_rng, rng.integers(
+        2 ** 63, size=1 + len(frame.images)))
     images = tuple(
         None if image is None or not kept
-        else _vary_colors(_crop_and_mirror(image, window, mirrored), settings, rng)
-        for image, kept in zip(frame.images, keep[1:]))
+        else _vary_colors(_crop_and_mirror(image, window, mirrored), settings, own)
+        for image, kept, own in zip(frame.images, keep[1:], of_images))
     lidar = frame.lidar if keep[0] else None
     if lidar is not None:
-        lidar = _vary_points(lidar, settings, rng)
+        lidar = _vary_points(lidar, settings, of_points)
     return replace(frame, images=images, lidar=lidar)
 
 
@@ -121,7 +124,9 @@ def move_batch(batch: Batch, worlds: NDArray[np.float64]) -> Batch:
     return replace(
         batch,
         points=torch.cat([xyz, batch.points[:, 3:]], dim=1),
-        image_from_lidar=(batch.image_from_lidar.double() @ inverse[:, None]).float(),
+        image_from_lidar=torch.where(  # of an absent camera it says that nobody knows it
+            batch.camera_present[..., None, None],
+            (batch.image_from_lidar.double() @ inverse[:, None]).float(), batch.image_from_lidar),
         fixed_from_model=batch.fixed_from_model @ inverse)
 
 
@@ -200,10 +205,11 @@ def _vary_points(cloud: LidarCloud, settings: Augmentation, rng: np.random.Gener
                  ) -> LidarCloud:
     """Drop points, jitter them, and change the scale and curve of their intensity."""
     dropout = rng.uniform(0, settings.point_dropout)
+    factor, power = 1 + rng.uniform(-settings.intensity, settings.intensity, 2)
     points = _newest_sweeps(cloud.points, settings, rng)
+    # Last what depends on how many points there are.
     points = points[rng.random(len(points)) >= dropout].copy()
     points[:, :3] += rng.normal(0, settings.point_noise, (len(points), 3)).astype(np.float32)
-    factor, power = 1 + rng.uniform(-settings.intensity, settings.intensity, 2)
     points[:, 3] = np.clip(factor * points[:, 3] ** power, 0, 1)
     return replace(cloud, points=points)
 

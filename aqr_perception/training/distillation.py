@@ -23,7 +23,7 @@ from aqr_perception.model.config import DetectorConfig
 from aqr_perception.model.decoder import Queries
 from aqr_perception.model.detector import Detector
 from aqr_perception.model.memory import select_sensors
-from aqr_perception.model.tokens import filled
+from aqr_perception.model.tokens import as_known
 from aqr_perception.training.baseline import with_aqr
 from aqr_perception.training.distributed import normalisers
 from aqr_perception.types import Batch
@@ -86,12 +86,9 @@ class Teacher:
             (B, Q, 2) weights for the LiDAR and the cameras; NaN for what a frame does not have.
         """
         config, detector = self.detector.config, self.detector.eval()
-        branches = config.lidar is not None, config.image is not None
-        selection = select_sensors(batch, *branches)
-        usable = selection.usable
-        if config.decoder.absence == "zeros":
-            batch = filled(batch, usable)
-            selection = select_sensors(batch, *branches)
+        usable = select_sensors(batch, config.lidar is not None,
+                                config.image is not None).usable
+        batch, selection = as_known(batch, config)
         memory = detector.tokenizer(batch, selection)
         _, _, said = detector.decoder(memory, Queries(places.detach()), batch, selection)
         there = torch.stack([usable[:, 0], usable[:, 1:].any(dim=1)], dim=1)[:, None]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -57,6 +58,8 @@ STATE_FILE = "state.safetensors"
 WEIGHTS_FILE = "weights.safetensors"
 TRIM_EVERY = 10
 """Steps between looks at freed memory."""
+UNDECAYED = ("_bias", "norm_weight", "reference_points", "log_meters", "log_radians")
+"""Ends of the names of parameters that lie stacked like matrices, and are none."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ class TrainingSettings:
         batch_size: Frames a step and process.
         seed: Source of weights, order, augmentation and denoising.
         schedule: Learning rate and momentum.
-        weight_decay: AdamW's, on matrices and kernels; none on biases and norms.
+        weight_decay: AdamW's, on matrices and kernels; none on biases, norms, places and scales.
         clip: Largest L2 norm of the gradient.
         average: Decay of the moving average of the weights that is kept as the result; 0 for none.
         image_lr_ratio: Learning rate of the image trunk as a share of the rest's.
@@ -111,6 +114,19 @@ class TrainingSettings:
     denoising_groups: int = 10
     half: bool = False
     share_statistics: bool = True
+
+    def __post_init__(self) -> None:
+        for name, least in (("steps", 1), ("batch_size", 1), ("seed", 0), ("workers", 0),
+                            ("denoising_groups", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} is {getattr(self, name)}; expected {least} or more")
+        for name in ("clip", "image_lr_ratio", "aqr_lr_ratio"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name} is {getattr(self, name)}; expected a number above 0")
+        if not 0 <= self.weight_decay < math.inf:
+            raise ValueError(f"weight_decay is {self.weight_decay}; expected 0 or more")
+        if not 0 <= self.average < 1:
+            raise ValueError(f"average is {self.average}; expected 0 to below 1")
 
 
 class Trainer:
@@ -166,12 +182,19 @@ class Trainer:
         if self.processes > 1:
             # A batch without images (modal masking) leaves the image trunk without gradient.
             shared = share_statistics(whole, device) if settings.share_statistics else whole
+            removing = augmentation.no_images or augmentation.no_lidar or settings.faults.share
+            if (settings.share_statistics and removing
+                    and settings.batch_size < augmentation.whole_every):
+                raise ValueError(
+                    f"batch_size is {settings.batch_size}; expected {augmentation.whole_every} or "
+                    "more in each of several processes, so that none is without a sensor whose "
+                    "statistics they share (or let each have its own: --own-statistics)")
             self.forward = nn.parallel.DistributedDataParallel(shared, find_unused_parameters=True)
         folder.mkdir(parents=True, exist_ok=True)
         self.step = 0
         if (folder / STATE_FILE).exists():
             self.step = load_state(folder / STATE_FILE, self.detector, self.average,
-                                   self.optimizer, self._identity())
+                                   self.optimizer, self.scaler, self._identity())
         self.dataset = StepDataset(
             source, detector.config, mounting, settings.batch_size, settings.steps, settings.seed,
             augmentation, self.rank, self.processes, settings.faults)
@@ -219,6 +242,7 @@ class Trainer:
         loader = DataLoader(
             self.dataset, batch_size=None, sampler=_Steps(self.step, self.settings.steps),
             num_workers=workers, prefetch_factor=3 if workers else None,
+            generator=torch.Generator(),  # else it draws from the state that dropout goes on with
             pin_memory=self.device.type == "cuda")
         return iter(loader)
 
@@ -336,7 +360,7 @@ class Trainer:
 
     def _save(self) -> None:
         save_state(self.folder / STATE_FILE, self.detector, self.average, self.optimizer,
-                   self.step, self._identity())
+                   self.scaler, self.step, self._identity())
 
     def _save_batch(self, item: Any) -> Path:
         path = self.folder / f"bad_batch_{self.step}.safetensors"
@@ -376,6 +400,7 @@ def _groups(detector: Detector, settings: TrainingSettings) -> list[dict[str, An
     for name, parameter in detector.named_parameters():
         if parameter.requires_grad:
             ratio = next((ratio for part, ratio in ratios.items() if name.startswith(part)), 1.0)
-            groups.setdefault((parameter.ndim > 1, ratio), []).append(parameter)
+            decayed = parameter.ndim > 1 and not name.endswith(UNDECAYED)
+            groups.setdefault((decayed, ratio), []).append(parameter)
     return [{"params": parameters, "weight_decay": settings.weight_decay if decayed else 0.0,
              "lr_ratio": ratio} for (decayed, ratio), parameters in groups.items()]

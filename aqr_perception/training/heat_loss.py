@@ -58,7 +58,7 @@ def heat_loss(heat: Heat, targets: Sequence[Targets], batch: Batch,
         depths = image_offset_loss(heat, targets, batch, size)
     # One exchange between processes, whatever each of them had to look at.
     sums, objects = torch.stack([spots, places, pictured, depths]).unbind(dim=1)
-    return (sums / normalisers(objects)).sum()
+    return (sums / normalisers(objects.detach())).sum()
 
 
 def spot_loss(logits: Tensor, wanted: Tensor, there: Tensor) -> Tensor:

@@ -66,8 +66,9 @@ class TrainingLog:
 def _cut(log: Path, step: int) -> None:
     """Drop lines that a stopped run wrote after its last saved state."""
     if log.exists():
-        lines = [line for line in log.read_text(encoding="utf-8").splitlines(keepends=True)
-                 if json.loads(line)["step"] < step]
+        whole = [line for line in log.read_text(encoding="utf-8").splitlines(keepends=True)
+                 if line.endswith("\n")]  # the last one is cut where the disk was full
+        lines = [line for line in whole if json.loads(line)["step"] < step]
         log.write_text("".join(lines), encoding="utf-8")
 
 

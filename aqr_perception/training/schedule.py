@@ -26,6 +26,15 @@ class OneCycle:
     rising: float = 0.4
     momentum: tuple[float, float, float] = (0.9, 0.805, 0.9)
 
+    def __post_init__(self) -> None:
+        for name, value in (("the learning rate", self.base), ("its peak", self.peak_ratio),
+                            ("its end", self.final_ratio)):
+            if not 0 < value < math.inf:
+                raise ValueError(f"{name} is {value}; expected a number above 0")
+        if not 0 <= self.rising <= 1:
+            raise ValueError(f"the share of the steps in which the learning rate rises is "
+                             f"{self.rising}; expected 0 to 1")
+
     def at(self, step: int, steps: int) -> tuple[float, float]:
         """Learning rate and β₁ of step ``step`` of ``steps``."""
         top = max(1, round(self.rising * steps))

@@ -79,6 +79,11 @@ def test_boxes_outside_the_range_are_dropped(center):
     assert not len(decoded(output_of([(0, 0, 0.9)], boxes), score_threshold=0.0))
 
 
+def test_the_range_is_the_networks_own():
+    output, nearby = output_of([(0, 0, 0.9)]), (-9.0, -9.0, -10.0, 9.0, 9.0, 10.0)
+    assert not len(decode(output, [make_frame()], Mounting(), Controls(), post_range=nearby)[0])
+
+
 def test_boxes_at_the_end_of_the_range_stay():
     boxes = BOX.clone()
     boxes[:3] = torch.tensor([61.2, -61.2, 10.0])

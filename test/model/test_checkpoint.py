@@ -11,6 +11,7 @@ from thin_networks import thin_cmt, thin_tiny
 
 from aqr_perception.model import checkpoint
 from aqr_perception.model.aqr.config import AqrConfig
+from aqr_perception.model.config import to_dict
 from aqr_perception.model.inputs import prepare
 from aqr_perception.types import Controls, Mounting
 
@@ -77,11 +78,32 @@ def rewrite(path, change_tensors=None, **header):
     (lambda t: t.pop("reference_points"), "missing reference_points, unexpected none"),
     (lambda t: t.update(extra=torch.zeros(1)), "missing none, unexpected extra"),
     (lambda t: t.update(reference_points=torch.zeros(4, 3)),
-     r"reference_points has shape \(4, 3\); its config asks for \(20, 3\)")])
+     r"reference_points has shape \(4, 3\), F32; its config asks for \(20, 3\), F32"),
+    (lambda t: t.update(reference_points=t["reference_points"].double()),
+     r"reference_points has shape \(20, 3\), F64; its config asks for \(20, 3\), F32")])
 def test_tensors_that_do_not_fit_are_named(saved, change, says):
     rewrite(saved, change)
     with pytest.raises(ValueError, match=says):
         checkpoint.load(saved)
+
+
+def test_a_network_larger_than_the_file_is_refused_before_memory_is_taken(saved, monkeypatch):
+    config = to_dict(thin_tiny())
+    config["decoder"]["queries"] = 40_000_000_000
+    rewrite(saved, config=json.dumps(config))
+    monkeypatch.setattr(checkpoint, "untrained", lambda *_: pytest.fail("it was built"))
+    with pytest.raises(ValueError, match=r"its config asks for \(40000000000, 3\)"):
+        checkpoint.load(saved)
+
+
+def test_a_folder_is_named(tmp_path):
+    with pytest.raises(IsADirectoryError):
+        checkpoint.load(tmp_path)
+
+
+def test_what_cannot_be_written_is_an_error_of_the_system(tmp_path):
+    with pytest.raises(OSError, match=r"none/w.safetensors: cannot be written"):
+        checkpoint.save(tmp_path / "none" / "w.safetensors", checkpoint.untrained(thin_tiny()))
 
 
 def test_other_files_are_refused(tmp_path, saved):

@@ -12,6 +12,7 @@ from aqr_perception.model.checkpoint import untrained
 from aqr_perception.model.config import tiny
 from aqr_perception.model.heat import HEIGHT, place_queries, unit_depth
 from aqr_perception.model.inputs import prepare
+from aqr_perception.model.seed import NOWHERE
 from aqr_perception.types import Controls, Heat, Mounting
 
 RANGE = (-54.0, -54.0, -5.0, 54.0, 54.0, 3.0)
@@ -114,6 +115,25 @@ def test_without_any_camera_the_rest_stays_as_learned():
     heat, learned = heat_with((0, 2, 5, 3, 4.0), views=2), torch.rand(1, 7, 3)
     placed = place(heat, 3, learned, by_images=2, cameras=False)
     assert torch.equal(placed[:, 3:], learned[:, 3:])
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_places_beyond_the_tokens_of_the_only_camera_stay_as_learned(beside):
+    """Alone, and in a batch beside a frame that has two cameras."""
+    views, queries = (2, 80) if beside else (1, 80)
+    heat = heat_with(frames=1 + beside, views=views)
+    learned = torch.rand(1, queries, 3).expand(1 + beside, -1, -1)
+    usable = torch.zeros(1 + beside, 1 + views, dtype=torch.bool)
+    usable[0, 1] = True
+    usable[1:, 1:] = True
+    projections = PROJECTION.expand(1 + beside, views, 4, 4).clone()
+    projections[0, 1:] = torch.eye(4)  # nobody knows where an absent camera is
+    placed, tokens = place_queries(config_with(20, 50, queries), heat, projections, usable, learned)
+    assert (tokens[0, :60].sort().values == torch.arange(60) + 48).all()  # all that it has
+    assert (tokens[0, 60:] == NOWHERE).all()
+    assert torch.equal(placed[0, 60:], learned[0, 60:])
+    if beside:
+        assert (tokens[1, :70] != NOWHERE).all()
 
 
 def test_depth_is_measured_in_focal_lengths():

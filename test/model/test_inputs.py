@@ -102,7 +102,8 @@ def test_a_strong_distortion_is_straightened():
 def test_points_come_into_the_model_frame_and_range():
     frame = make_frame()
     points = np.array([[10, 2, 0.5, 0.5, 0.1], [np.nan, 0, 0, 0, 0], [0, 0, 30, 0, 0],
-                       [60, 0, 0, 0, 0], [0, 0, np.inf, 0, 0]], np.float32)
+                       [60, 0, 0, 0, 0], [0, 0, np.inf, 0, 0], [10, 2, 0, np.nan, 0],
+                       [10, 2, 0, 0, np.inf]], np.float32)
     before = points.copy()
     frame = replace(frame, lidar=LidarCloud(frame.stamp_ns, points))
     batch = prepare([frame], cmt_r50(), Mounting(forward_axis="x", height=0.0), Controls())

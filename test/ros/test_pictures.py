@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aqr_perception.recordings.image_file import image_size
+from aqr_perception.image_file import image_size
 from aqr_perception.ros import pictures
 from aqr_perception.ros.pictures import is_bgr8, pixels_from_message
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -97,3 +99,14 @@ def test_the_gaussian_window_of_attention_bias_has_a_radius_to_set_and_nothing_e
     flat = pipeline("attention_bias")
     with pytest.raises(ValueError, match=r"gaussian_sigma cannot be set.*without a Gaussian"):
         flat.check(Controls(weight_map=narrow))
+
+
+def test_a_gate_that_was_off_begins_without_a_frame_before():
+    """What it saw before it was switched off may be of long ago."""
+    made, seen = pipeline("gate"), []
+    made.detector.register_forward_pre_hook(
+        lambda module, inputs, named: seen.append(named["history"] is not None), with_kwargs=True)
+    for k, enabled in enumerate((True, True, False, True, True)):
+        made(replace(FRAME, stamp_ns=FRAME.stamp_ns + k * 100_000_000),
+             Controls(aqr_enabled=enabled))
+    assert seen == [False, True, True, False, True]

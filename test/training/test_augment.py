@@ -44,6 +44,16 @@ def test_world_and_projection_move_together(seed):
     torch.testing.assert_close(depth, moved_depth, atol=1e-3, rtol=1e-3)
 
 
+def test_a_camera_that_nobody_knows_stays_unknown():
+    """Its matrix says so, and a network that fills absent cameras with black asks it."""
+    frame, _ = make_frame(0)
+    frame = replace(frame, images=(frame.images[0], None))
+    batch = prepare([frame], small_config(), Mounting(), Controls())
+    moved = move_batch(batch, draw_worlds(STRONG, [np.random.default_rng(0)]))
+    assert not torch.equal(moved.image_from_lidar[0, 0], batch.image_from_lidar[0, 0])
+    assert torch.equal(moved.image_from_lidar[0, 1], torch.eye(4))
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_points_stay_in_their_boxes_and_headings_and_speeds_turn(seed):
     frame, annotations = make_frame(seed)

@@ -143,6 +143,35 @@ def test_twins_of_a_batch_show_one_world_and_disagree_about_who_is_wrong():
     assert {(True, False, False), (False, True, True)} <= wrong
 
 
+class Uneven(MadeUpDrives):
+    """Clouds of frames that differ in size, as sweeps do."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__(count)
+        self._frames = [(replace(frame, lidar=replace(
+            frame.lidar, points=frame.lidar.points[k % 4:])), truth)
+            for k, (frame, truth) in enumerate(self._frames)]
+
+
+def test_twins_and_what_was_before_vary_alike_whatever_the_size_of_their_clouds():
+    settings = FaultSampling(1.0, matched=1.0, faults=MATCHED_PAIRS[0], persisting=0.0)
+    assert settings.faults == ("lidar_stale", "all_cameras_stale")
+    still = Augmentation(point_dropout=0, no_images=0, no_lidar=0, some_images=0)
+    made, sizes = StepDataset(Uneven(3), GATE, Mounting(), 8, 40, 5, still, faults=settings), set()
+    for step in range(4):
+        item = made[step]
+        for i in range(0, 8, 2):
+            assert torch.equal(item.targets[i].boxes, item.targets[i + 1].boxes)
+            assert torch.equal(item.batch.fixed_from_model[i], item.batch.fixed_from_model[i + 1])
+        for b in item.before.there.nonzero()[:, 0].tolist():
+            clouds = [batch.points[batch.point_frame == b] for batch in (
+                item.batch, item.before.batch)]
+            sizes.add(len(clouds[0]) - len(clouds[1]))
+            # All points have one intensity, and its curve is that of the sensor.
+            assert len({float(one) for cloud in clouds for one in cloud[:, 3]}) == 1
+    assert len(sizes) > 1
+
+
 def test_without_a_gate_nothing_is_read_or_labelled_for_it():
     for config in (small_config(), replace(small_config(), aqr=AqrConfig(mode="weight_map"))):
         made = dataset(config)

@@ -11,7 +11,7 @@ from aqr_perception.model.aqr.gate import GateRouter
 from aqr_perception.model.aqr.places import full_precision
 from aqr_perception.model.aqr.routing import Scene
 from aqr_perception.model.aqr.temporal import TemporalMemory
-from aqr_perception.model.memory import select_sensors
+from aqr_perception.model.tokens import as_known
 from aqr_perception.types import Batch
 
 if TYPE_CHECKING:
@@ -52,8 +52,7 @@ def look_at(detector: Detector, batch: Batch, history: TemporalMemory | None = N
         history: Of the frames before.
         placed: Say where queries will start, too; else there are none.
     """
-    config = detector.config
-    selection = select_sensors(batch, config.lidar is not None, config.image is not None)
+    batch, selection = as_known(batch, detector.config)
     memory = detector.tokenizer(batch, selection)
     scene = detector.decoder.scene(memory, batch, history)
     if not placed:

@@ -269,8 +269,15 @@ def test_runs_in_half_precision(aqr):
     assert (half.float() - exact).abs().max() < 0.3
 
 
-def test_history_can_be_had_without_running_the_decoder():
-    made = detector(TRAINABLE["gate"], trained=True)
+@pytest.mark.parametrize(("absence", "present"), [
+    ("left_out", [1] * 4), ("left_out", [0, 1, 1, 0]), ("zeros", [0, 1, 1, 1])])
+def test_history_can_be_had_without_running_the_decoder(absence, present):
+    made = detector(TRAINABLE["gate"], trained=True, absence=absence)
+    there = torch.tensor([[1] * 4, present], dtype=torch.bool)
+
+    def batch():
+        return make_batch(ring_of_cameras(2, VIEWS, SIZE), SIZE, present=there)
+
     whole, short = made(batch()).aqr.history, look_back(made, batch())
     for name, value in vars(whole.maps).items():
         torch.testing.assert_close(getattr(short.maps, name), value)

@@ -5,7 +5,7 @@ import cv2
 import numpy as np
 import pytest
 
-from aqr_perception.recordings.image_file import decode_image, image_size
+from aqr_perception.image_file import decode_image, image_size
 
 PIXELS = np.zeros((30, 40, 3), np.uint8)
 PIXELS[:, :20] = (250, 10, 20)
