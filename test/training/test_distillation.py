@@ -141,14 +141,14 @@ def test_a_run_that_was_interrupted_goes_on_exactly_and_with_no_other_teacher(tm
 
 
 def _part(folder: Path) -> None:
-    trainer(folder / "two", Teacher.load(folder / "teacher.safetensors"), steps=2, batch_size=2,
+    trainer(folder / "two", Teacher.load(folder / "teacher.safetensors"), steps=2, batch_size=4,
             average=0.0).run()
 
 
 def test_two_processes_learn_from_a_teacher_as_one_does(tmp_path):
     file = teacher_file(tmp_path)
     in_two_processes(_part, tmp_path, tmp_path)
-    trainer(tmp_path / "one", Teacher.load(file), steps=2, batch_size=4, average=0.0).run()
+    trainer(tmp_path / "one", Teacher.load(file), steps=2, batch_size=8, average=0.0).run()
     one, two = read_log(tmp_path / "one"), read_log(tmp_path / "two")
     assert one[0]["loss_distillation"] > 0
     assert two[0]["loss_distillation"] == pytest.approx(one[0]["loss_distillation"], rel=1e-5)
