@@ -16,6 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from aqr_perception.cli.outputs import check_writable
+
 if TYPE_CHECKING:
     import torch
 
@@ -45,6 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.repeats < 1:
         raise ValueError(f"--repeats is {arguments.repeats}; expected 1 or more")
+    check_writable(arguments.json)
     if arguments.threads is not None:
         if arguments.threads < 1:
             raise ValueError(f"--threads is {arguments.threads}; expected 1 or more")

@@ -11,6 +11,8 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
+from aqr_perception.cli.outputs import check_writable
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
@@ -33,6 +35,7 @@ def run(args: argparse.Namespace) -> int:
     if args.sets < 1 or not 0 < args.rate <= 1000:
         raise ValueError(f"--sets is {args.sets} and --rate {args.rate}; expected at least 1 set, "
                          "and a rate above 0 and up to 1000 Hz")
+    check_writable(args.json)
     report = check_transport(args.sets, args.rate, args.qos)
     print(f"{report.middleware}, {report.reliability}, Fast DDS profile: "
           f"{report.profile or f'none (set {PROFILE_VARIABLES[0]})'}")

@@ -23,6 +23,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from aqr_perception.cli.outputs import check_writable
 from aqr_perception.cli.processes import last_line, process, use_own_domain
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ def run(args: argparse.Namespace) -> int:
     """
     from aqr_perception.recordings.rig import Rig, load_rig
 
+    check_writable(args.json)
     if not 1 <= args.rate <= 20:
         raise ValueError(f"--rate is {args.rate:g}; expected 1 to 20 Hz")
     if args.soak is not None and not 0 < args.soak <= 1440:

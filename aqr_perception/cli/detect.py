@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from aqr_perception.cli.outputs import check_picture, check_writable
+
 if TYPE_CHECKING:
     from aqr_perception.recordings.rig import Rig
     from aqr_perception.runtime.pipeline import DetectionPipeline, FrameResult
@@ -54,7 +56,8 @@ def run(args: argparse.Namespace) -> int:
     from aqr_perception.recordings.rig import Rig, load_rig
     from aqr_perception.types import Controls
 
-    _check_outputs(args.json, args.image)
+    check_writable(args.json)
+    check_picture(args.image)
     rig = load_rig(args.config) if args.config else Rig()
     controls = Controls(score_threshold=args.score_threshold)
     frames = chosen(read_frames(args.source, rig), args.frame, args.source)
@@ -183,19 +186,6 @@ def _print(result: FrameResult, truth: Annotations | None, pipeline: DetectionPi
     print(f"{len(found)} detections at stamp {seconds}.{nanoseconds:09d} in frame "
           f"'{found.frame_id}'; {result.times.total:.0f} ms on {pipeline.device} ({stages})"
           f"{': ' + result.note if result.note else ''}", flush=True)
-
-
-def _check_outputs(*paths: Path | None) -> None:
-    """What cannot be written is named before the work, not after it."""
-    for path in paths:
-        if path is not None and not path.parent.is_dir():
-            raise FileNotFoundError(2, "no such folder to write to", str(path.parent))
-    image = paths[-1]
-    if image is not None:
-        import cv2
-        if not cv2.haveImageWriter(str(image)):
-            raise ValueError(f"{image}: is no kind of picture; expected a name that ends in .png "
-                             "or .jpg")
 
 
 def _write(path: Path | None, found: list[Detections]) -> None:

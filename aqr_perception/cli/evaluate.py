@@ -1,7 +1,8 @@
 """nuScenes detection metrics of a detector, or of a results file.
 
-SOURCE is a folder of simulated drives, a frame directory, or a folder of them. With --results the
-boxes come from a file in nuScenes' submission format, whose sample tokens name the frames.
+SOURCE is a folder of simulated drives, a frame directory, a folder of them, or a bag. With
+--results the boxes come from a file in nuScenes' submission format, whose sample tokens name the
+frames.
 
     evaluate drives                                    as the drives are
     evaluate drives --faults                           under every fault of the simulator as well
@@ -24,6 +25,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from aqr_perception.cli.outputs import check_writable
 
 if TYPE_CHECKING:
     from aqr_perception.evaluation.frames import EvaluationFrame
@@ -80,8 +83,7 @@ def _check(args: argparse.Namespace) -> None:
             raise ValueError(f"--{name} is {value}; expected 1 or more")
     if args.results and (args.faults is not None or args.every != 1):
         raise ValueError("--faults and --every are of a detector; expected none with --results")
-    if args.json and not args.json.parent.is_dir():
-        raise FileNotFoundError(2, "no such folder to write to", str(args.json.parent))
+    check_writable(args.json)
 
 
 def _of_detector(args: argparse.Namespace) -> tuple[Report, dict[str, Any]]:

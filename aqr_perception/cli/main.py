@@ -16,7 +16,7 @@ from aqr_perception import __version__
 
 COMMANDS = {
     "demo": "play a simulated drive over ROS 2, detect, and compare with the truth",
-    "detect": "run the detector on one recorded frame; print, save or draw what it finds",
+    "detect": "run the detector on recorded frames; print, save or draw what it finds",
     "node": "run the detector as a ROS 2 node",
     "play": "publish recorded frames or a bag over ROS 2 at their own pace",
     "to-bag": "turn recorded frames into a rosbag2 bag",
@@ -31,6 +31,8 @@ COMMANDS = {
     "model-card": "write the model card of a weights file from what 'evaluate' measured",
 }
 USAGE_ERROR = 2
+BROKEN_PIPE = 141
+"""As a shell says of a program that the signal ended: whoever read its output has enough."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -59,6 +61,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     module.add_arguments(command_parser)
     try:
         return int(module.run(command_parser.parse_args(arguments[1:])) or 0)
+    except BrokenPipeError:  # who read has enough; nothing is left to be said at the end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
     except (ValueError, OSError) as error:
         if os.environ.get("AQR_TRACEBACK"):
             raise

@@ -10,6 +10,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from aqr_perception.recordings.rig import check_nodes
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
@@ -46,7 +48,8 @@ def ros_arguments(args: argparse.Namespace) -> list[str]:
     given = list(args.ros_args)
     parameters: list[str] = []
     if args.config is not None:
-        args.config.open("rb").close()  # an OSError that names the file
+        if not any("__node:=" in argument for argument in given):
+            check_nodes(args.config, "detector")
         parameters += ["--params-file", str(args.config)]
     settings = list(args.param)
     if args.weights is not None:

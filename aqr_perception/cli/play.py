@@ -56,6 +56,9 @@ def run(args: argparse.Namespace) -> int:
     """
     if not 0.001 <= args.rate <= 1000:
         raise ValueError(f"--rate is {args.rate:g}; expected 0.001 to 1000")
+    if args.wait_for_subscribers is not None and not 0 <= args.wait_for_subscribers <= 86400:
+        raise ValueError(f"--wait-for-subscribers is {args.wait_for_subscribers:g}; expected 0 to "
+                         "86400 seconds")
     types, read = open_source(args.source, args.compressed, args.topics, args.fault)
 
     import rclpy

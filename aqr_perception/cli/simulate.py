@@ -11,17 +11,23 @@ Drives that are there already are left as they are, so an interrupted run can go
 from __future__ import annotations
 
 import argparse
+import json
 import os
+import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from aqr_perception.cli.outputs import check_picture
 
 if TYPE_CHECKING:
     from aqr_perception.simulation.drive import DriveSettings, Frame
     from aqr_perception.simulation.rig import SensorRig
 
 FRAMES = 16
+DRIVE_RECORD = "drive.json"
+"""Beside the frame directories of a drive: what they were asked to be."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +97,7 @@ def run(args: argparse.Namespace) -> int:
 
     if args.out is None and args.image is None and not args.statistics:
         raise ValueError("nothing to do; expected a folder, --image or --statistics")
+    check_picture(args.image)
     seeds, frames = _seeds(args)
     width, height = _size(args.size)
     rig = load_rig(args.rig or NUSCENES).resized(width, height)
@@ -154,13 +161,19 @@ def _rendered(job: _Job, seeds: Sequence[int], workers: int) -> Iterator[int]:
 
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(name, "1")  # a worker is one core's; read when NumPy is imported
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+    # Each worker ends at Ctrl-C by itself: as an exception it would be a result, and the next
+    # drive would be begun.
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"),
+                             initializer=signal.signal,
+                             initargs=(signal.SIGINT, signal.SIG_DFL)) as pool:
         waiting = [pool.submit(_render, job, seed) for seed in seeds]
         try:
             for done in as_completed(waiting):
                 yield done.result()
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
+            for worker in multiprocessing.active_children():
+                worker.terminate()
             raise
 
 
@@ -172,7 +185,10 @@ def _render(job: _Job, seed: int) -> int:
     drive = simulate_drive(seed, job.frames, job.rig, job.settings)
     path = drive_path(job.out, seed)
     if job.form == "frames":
-        _write_frames(job.out / path.stem, drive, job.rig)
+        folder = job.out / path.stem
+        _write_frames(folder, drive, job.rig)
+        (folder / DRIVE_RECORD).write_text(json.dumps(
+            {"frames": job.frames, "info": job.info(seed)}) + "\n", encoding="utf-8")
     else:
         write_drive(path, drive, job.info(seed))
     return job.frames
@@ -187,14 +203,21 @@ def _is_there(job: _Job, seed: int) -> bool:
     from aqr_perception.simulation.cache import DriveFile, drive_path
 
     path = drive_path(job.out, seed)
-    if job.form == "frames":  # the last frame tells whether the drive is complete
-        return (job.out / path.stem / f"frame_{job.frames - 1:04d}" / "gt_boxes.json").exists()
-    if not path.exists():
+    if job.form == "frames":
+        path = path.with_suffix("")
+        record = path / DRIVE_RECORD  # written last
+        if not record.exists():
+            return False
+        found = json.loads(record.read_text(encoding="utf-8"))
+        frames, info = found.get("frames"), found.get("info")
+    elif not path.exists():
         return False
-    drive = DriveFile.open(path)
-    if len(drive) != job.frames or dict(drive.info) != job.info(seed):
-        raise ValueError(f"{path}: holds {len(drive)} frames of {dict(drive.info)}; asked for "
-                         f"{job.frames} of {job.info(seed)}: remove it, or choose another folder")
+    else:
+        drive = DriveFile.open(path)
+        frames, info = len(drive), dict(drive.info)
+    if frames != job.frames or info != job.info(seed):
+        raise ValueError(f"{path}: holds {frames} frames of {info}; asked for {job.frames} of "
+                         f"{job.info(seed)}: remove it, or choose another folder")
     return True
 
 

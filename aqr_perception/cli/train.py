@@ -37,7 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("drives", type=Path, help="folder that 'simulate' wrote")
     parser.add_argument("out", type=Path, help="folder of the run")
-    parser.add_argument("--preset", default="tiny", help="tiny, cmt_r50 or cmt_vov99")
+    parser.add_argument("--preset", default="tiny",
+                        help="tiny, cmt_r50 or cmt_vov99 (default: tiny)")
     parser.add_argument("--init", type=Path, metavar="FILE",
                         help="start from these weights instead of random ones")
     parser.add_argument("--trunk", choices=("lidar", "image"), default="",
@@ -72,8 +73,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             ("ended", 0.0, "of which the frame before alone is spoiled")):
         parser.add_argument(f"--{name}", type=float, default=default, metavar="SHARE",
                             help=f"share of the spoiled frames {of} (default: {default})")
-    parser.add_argument("--steps", type=int, default=9000, help="length of the run")
-    parser.add_argument("--batch-size", type=int, default=8, help="frames a step and process")
+    parser.add_argument("--steps", type=int, default=9000, help="length of the run (default: 9000)")
+    parser.add_argument("--batch-size", type=int, default=8,
+                        help="frames a step and process (default: 8)")
     parser.add_argument("--learning-rate", type=float, default=2e-4,
                         help="at the start (default: 2e-4)")
     parser.add_argument("--peak", type=float, default=6.0,
@@ -89,9 +91,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="most noisy copies of each object (default: 10)")
     parser.add_argument("--trained-with", default="", metavar="COMMAND",
                         help="what the weights say they were trained with (default: this command)")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0,
+                        help="of weights, order and augmentation (default: 0)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    parser.add_argument("--workers", type=int, default=1, help="loader processes")
+    parser.add_argument("--workers", type=int, default=1, help="loader processes (default: 1)")
     parser.add_argument("--own-statistics", action="store_true",
                         help="batch norms of each process see its own frames alone: quicker where "
                              "processes share a CPU, and not quite what one process would do")

@@ -49,6 +49,13 @@ def find_frames(source: str | Path) -> list[Path]:
                          "them, or a bag (the folder with its metadata.yaml)")
     folders = [path.parent for path in source.glob(f"*/{CALIBRATION}")]
     if not folders:
+        deeper = sorted({path.parents[1] for path in source.glob(f"*/*/{CALIBRATION}")})
+        if deeper:
+            raise ValueError(f"{source}: holds several drives; expected one of them, such as "
+                             f"{deeper[0]}")
+        if any(source.glob("drive-*.safetensors")):
+            raise ValueError(f"{source}: holds drives for training; expected frame directories: "
+                             "render them with 'simulate --format frames'")
         raise ValueError(f"{source}: holds no {CALIBRATION}, nor a folder that does, nor a bag's "
                          "metadata.yaml; expected a frame directory, a folder of them, or a bag")
     return sorted(folders, key=lambda folder: (read_record(folder).lidar.stamp_ns, folder))

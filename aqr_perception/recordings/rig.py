@@ -90,19 +90,41 @@ def load_rig(path: str | Path) -> Rig:
         ValueError: It is no parameter file, or a value does not fit.
     """
     path = Path(path)
-    if path.stat().st_size > LARGEST_FILE:
-        raise ValueError(f"{path}: is {path.stat().st_size} bytes; expected a parameter file of at "
-                         f"most {LARGEST_FILE}")
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise ValueError(f"{path}: is not YAML: {' '.join(str(error).split())}") from None
+    document = _read(path)
     try:
         return Rig.from_parameters(_parameters(document))
     except RecursionError:
         raise ValueError(f"{path}: holds itself; expected a ROS 2 parameter file") from None
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
+
+
+def check_nodes(path: str | Path, node: str) -> None:
+    """Whether a ROS 2 parameter file says anything to a node of this name.
+
+    Raises:
+        OSError: There is no such file.
+        ValueError: It is no parameter file, or all that stands in it is of other nodes.
+    """
+    document = _read(Path(path))
+    try:
+        _parameters(document)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    names = [str(name) for name in document]
+    if not any("*" in name or name.rpartition("/")[2] == node for name in names):
+        raise ValueError(f"{path}: its parameters are of {', '.join(names)}; expected /** or "
+                         f"{node}, as the node is called")
+
+
+def _read(path: Path) -> Any:
+    if path.stat().st_size > LARGEST_FILE:
+        raise ValueError(f"{path}: is {path.stat().st_size} bytes; expected a parameter file of at "
+                         f"most {LARGEST_FILE}")
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(f"{path}: is not YAML: {' '.join(str(error).split())}") from None
 
 
 def _parameters(document: Any) -> Mapping[str, Any]:

@@ -99,7 +99,10 @@ class DetectorNode(LifecycleNode):
         try:
             self._pipeline = self._load(self.parameters.config)
             self.parameters.hold_to(self._pipeline.check)
-        except (ValueError, OSError) as error:
+        except OSError as error:
+            self.failure = (f"{error.filename}: {error.strerror}" if error.filename
+                            else " ".join(str(error).split()))
+        except ValueError as error:
             self.failure = " ".join(str(error).split())
         except Exception as error:  # rclpy would swallow it
             self.failure = f"{type(error).__name__}: {' '.join(str(error).split())}"

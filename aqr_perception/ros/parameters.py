@@ -8,6 +8,7 @@ everything as it was.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -140,6 +141,7 @@ class NodeParameters:
         self._check_network: Callable[[Controls], None] = _any_will_do
         node.set_parameters(_as_parameters(completed_start(self._values())))
         self._controls = controls_of(self._values(), self.config.cameras)
+        _warn_of_unknown(node)
         self._completes_before = hasattr(node, "add_pre_set_parameters_callback")
         node.add_on_set_parameters_callback(self._check)
         if self._completes_before:  # from ROS 2 Iron on
@@ -197,6 +199,19 @@ class NodeParameters:
 
     def _apply(self, changes: list[Parameter]) -> None:
         self._controls = controls_of(self._values(), self.config.cameras)
+
+
+def _warn_of_unknown(node: Node) -> None:
+    """A misspelled name in a file or on the command line would else be taken without a word."""
+    given = getattr(node, "_parameter_overrides", {})  # rclpy has no public way to ask
+    unknown = sorted(name for name in given
+                     if not node.has_parameter(name) and not name.startswith("qos_overrides."))
+    known = list(node.get_parameters_by_prefix(""))
+    for name in unknown:
+        close = difflib.get_close_matches(name, known, 1)
+        hint = f"; did you mean {close[0]}?" if close else " (see config/perception.yaml)"
+        node.get_logger().warning(f"the detector has no parameter '{name}', so that what is set "
+                                  f"there has no effect{hint}")
 
 
 def _any_will_do(controls: Controls) -> None:

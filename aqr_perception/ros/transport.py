@@ -9,6 +9,7 @@ from __future__ import annotations
 import array
 import multiprocessing
 import os
+import signal
 import time
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -96,8 +97,8 @@ def check_transport(sets: int, rate_hz: float, reliability: str) -> TransportRep
         late_ms = _send(sets, rate_hz, reliability)
         here.send("finish")
         arrived, latencies, received, middleware = _expect(here, receiver, MATCH_S)
-    finally:
         receiver.join(5.0)
+    finally:
         receiver.kill()
     p50, p95 = np.percentile(latencies, [50, 95]).tolist() if latencies else (None, None)
     return TransportReport(
@@ -173,6 +174,7 @@ def _image(index: int) -> Image:
 
 def _receive(pipe: Connection, reliability: str) -> None:
     """Count complete sets until told to finish; runs in its own process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the sender ends it
     rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
     node = Node(f"{NODE_NAME}_receiver", use_global_arguments=False)
     filters = [SimpleFilter() for _ in TOPICS]

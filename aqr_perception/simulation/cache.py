@@ -82,7 +82,10 @@ def write_drive(path: str | Path, frames: Iterable[Frame], info: Mapping[str, An
               "classes": CLASS_NAMES, "info": dict(info or {})}
     partial = path.with_suffix(".partial")
     # One entry only: safetensors writes several in an order that differs from run to run.
-    save_file(tensors, partial, metadata={_HEADER: json.dumps(header, sort_keys=True)})
+    try:
+        save_file(tensors, partial, metadata={_HEADER: json.dumps(header, sort_keys=True)})
+    except SafetensorError as error:
+        raise OSError(f"{path}: cannot be written ({error})") from None
     partial.replace(path)
     return count
 

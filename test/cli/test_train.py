@@ -46,7 +46,7 @@ def test_torchrun_trains_in_two_processes_and_ends_well(drives, tmp_path):
     started = subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
          "-m", "aqr_perception", "train", str(drives), str(tmp_path / "run"), "--steps", "1",
-         "--batch-size", "1", "--workers", "0", "--device", "cpu"],
+         "--batch-size", "4", "--workers", "0", "--device", "cpu"],
         capture_output=True, text=True, timeout=300, check=False,
         env={**os.environ, "OMP_NUM_THREADS": "1"})
     assert started.returncode == 0, started.stderr[-4000:]
@@ -86,3 +86,25 @@ def test_arguments_that_do_not_fit_are_told_in_a_line(drives, tmp_path, capsys, 
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(("arguments", "words"), [
+    (["--learning-rate", "nan"], "learning rate is nan"), (["--seed", "-5"], "seed is -5"),
+    (["--average", "2"], "average is 2.0"), (["--steps", "0"], "steps is 0"),
+    (["--workers", "-1"], "workers is -1")])
+def test_settings_that_cannot_be_are_refused_in_one_line(drives, tmp_path, capsys, arguments,
+                                                         words):
+    assert main(["train", str(drives), str(tmp_path / "run"), *arguments]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert words in line
+
+
+def test_a_run_that_cannot_be_written_says_so_in_one_line(drives, tmp_path):
+    started = subprocess.run(
+        ["bash", "-c", "ulimit -f 1000; exec \"$@\"", "-", sys.executable, "-m", "aqr_perception",
+         "train", str(drives), str(tmp_path / "run"), "--steps", "1", "--batch-size", "1",
+         "--workers", "0", "--device", "cpu"],
+        capture_output=True, text=True, timeout=300, check=False)
+    assert started.returncode == 2
+    assert "state.safetensors: cannot be written" in started.stderr
+    assert "Traceback" not in started.stderr

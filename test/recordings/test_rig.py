@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from aqr_perception.recordings.rig import Rig, load_rig
+from aqr_perception.recordings.rig import Rig, check_nodes, load_rig
 from aqr_perception.types import Mounting, SweepSettings
 
 CONFIG = Path(__file__).parents[2] / "config"
@@ -71,3 +71,21 @@ def test_a_rig_that_makes_no_sense_is_named(tmp_path, text, words):
 def test_a_missing_file_is_an_error_of_the_file_system(tmp_path):
     with pytest.raises(FileNotFoundError):
         load_rig(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize("name", ["/**", "detector", "/detector", "/car/detector", "/*/detector"])
+def test_a_file_that_speaks_to_the_node_is_fine(tmp_path, name):
+    path = tmp_path / "rig.yaml"
+    path.write_text(f'"{name}": {{ros__parameters: {{device: cpu}}}}')
+    check_nodes(path, "detector")
+
+
+@pytest.mark.parametrize(("text", "words"), [
+    ("just some words", "has no 'ros__parameters'"),
+    ("/my_detector: {ros__parameters: {device: cpu}}", "its parameters are of /my_detector; expec"),
+    ("{", "not YAML")])
+def test_a_file_that_says_nothing_to_the_node_is_named(tmp_path, text, words):
+    path = tmp_path / "rig.yaml"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=rf"rig\.yaml: .*{words}"):
+        check_nodes(path, "detector")

@@ -201,6 +201,17 @@ def test_another_thread_sees_whole_changes_only(make_node):
     assert not torn
 
 
+def test_a_misspelled_parameter_is_told(make_node, capfd):
+    NodeParameters(make_node(gian__lidar=0.0, score_treshold=0.5, whatever_else=1,
+                             gain__lidar=0.5, use_sim_time=False))
+    lines = [line for line in capfd.readouterr().err.splitlines() if "no parameter" in line]
+    assert len(lines) == 3
+    assert "'gian.lidar'" in lines[0]
+    assert "did you mean gain.lidar?" in lines[0]
+    assert "did you mean score_threshold?" in lines[1]
+    assert "see config/perception.yaml" in lines[2]
+
+
 @pytest.mark.parametrize(("overrides", "words"), [
     ({"gain__lidar": 5.0}, "gain.lidar.*0 to 4"),
     ({"gain__lidar": 1}, "gain.lidar.*point"),
