@@ -38,8 +38,12 @@ class Comparison:
     figures: Mapping[str, RunFigures]
 
     def difference(self, run: str, against: str, metric: str) -> Difference:
-        """One run less another; without values where one of them is not done."""
-        smallest = self.config.evaluation.smallest_difference
+        """One run less another; without values where one of them is not done.
+
+        The smallest difference that may be called one is of mAP and NDS; losses have none.
+        """
+        of_loss = metric in ("first_loss", "last_loss") or metric.startswith("part.")
+        smallest = 0.0 if of_loss else self.config.evaluation.smallest_difference
         if not self.has(run, against):
             return Difference(run, against, metric, (), smallest)
         return difference(self.figures[run], self.figures[against], metric, smallest)

@@ -45,6 +45,7 @@ class Conclusions:
         self.changes = changes or {}
         self.runs = Comparison(config, figures)
         self._compared = self._called = 0
+        self._by_chance = 0.0
 
     def all(self) -> list[Conclusion]:
         """Every sentence; where the weights were not trained, that they say nothing."""
@@ -70,18 +71,19 @@ class Conclusions:
         if seeds < 2:
             text += " With one seed there is no spread, so nothing is called a difference."
         else:
-            share = called_by_chance(seeds)
-            text += (f" Of {self._compared} comparisons of each run against its like "
-                     f"{self._called} are called a difference; if seeds scatter normally, up to "
-                     f"{share * self._compared:.0f} would be by chance alone.")
+            text += (f" Of {self._compared} comparisons of each run against its like, of two seeds "
+                     f"or more, {self._called} are called a difference; if seeds scatter normally, "
+                     f"up to {self._by_chance:.1f} would be by chance alone.")
         if self.runs.undone():
             text += " Not all runs are done; what needs those that are not is left out or says so."
         return [Conclusion("Validity", text)]
 
     def _verdict(self, run: str, against: str, metric: str) -> str:
         found = self.runs.difference(run, against, metric)
-        self._compared += 1
-        self._called += found.called
+        if len(found.values) > 1 and math.isfinite(found.mean):
+            self._compared += 1
+            self._called += found.called
+            self._by_chance += called_by_chance(len(found.values))
         if math.isnan(found.mean):
             return f"{COMPARED[metric]} is not known"
         spread = "one seed" if math.isnan(found.spread) else f"spread {found.spread:.3f}"

@@ -78,8 +78,9 @@ def _leak(runs: Comparison, run: str, mended: str) -> str:
             f"training. In {run}: {excess(run)}")
     if mended and runs.has(mended):
         text += f"; in {mended}, which leaves them out, {excess(mended)}"
-    return (text + ". Training looks at many more frames than measuring, which raises its largest "
-            "factor too; compare the two runs.")
+    return (text + ". Training looks at many more frames than measuring, and in more of them has "
+            "queries that no camera sees, which the published code draws into a corner of the "
+            "first picture; both raise its largest factor, too.")
 
 
 def _no_identity(runs: Comparison, run: str, mended: str, base: str) -> str:

@@ -47,7 +47,10 @@ def start_network(start: Detector, config: ExperimentConfig, name: str, seed: in
 
 def training_settings(config: ExperimentConfig, name: str, seed: int, steps: int
                       ) -> TrainingSettings:
-    """How a run is trained; all runs of a seed see the same frames in the same order."""
+    """How a run is trained; runs of a seed with faults see the same frames in the same order.
+
+    Clean ones see others where those have twins of spoiled frames.
+    """
     part = config.training
     return TrainingSettings(
         steps=steps, batch_size=part.batch_size, seed=seed,

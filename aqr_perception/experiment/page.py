@@ -31,7 +31,8 @@ STYLE = ("body{font:15px sans-serif;margin:2em auto;max-width:100em;padding:0 1e
          ".note{background:#fe9;padding:.6em 1em}")
 HOW_TO_READ = (
     "Figures are means over seeds; the small number behind is the spread, the largest less the "
-    "smallest. A difference is taken seed by seed, since runs of one seed saw the same batches. It "
+    "smallest. A difference is taken seed by seed, since runs of one seed saw the same batches "
+    "(but for the twins of spoiled frames, some 7 % of them, where one had faults and one not). It "
     "is called one, and coloured, only where it is larger than its spread, of two seeds or more, "
     "and not below {smallest:g}; a run with one seed claims nothing. Rows in italics are of "
     "the experiment report: another data set and another network, so that signs and ratios "

@@ -60,7 +60,7 @@ class RunTrainer(Trainer):
         if not self._oracle:
             return super()._losses(item, batch, targets)
         assert item.faults is not None
-        with told_the_truth(self.detector, self._oracle, batch, item.faults):
+        with told_the_truth(self.detector, self._oracle, batch, item.faults, self._precision):
             return super()._losses(item, batch, targets)
 
 
@@ -71,11 +71,14 @@ class _Monitor:
         self._path = path
         self._last: AqrOutput | None = None
         self._largest = 0.0
+        self._there = torch.zeros(0, 2, dtype=torch.bool)
 
     def see(self, module: torch.nn.Module, inputs: Any, output: DetectorOutput) -> None:
         """Look at an output on its way."""
         if isinstance(output.aqr, AqrOutput):
             self._last = output.aqr
+            batch = inputs[0]
+            self._there = torch.stack([batch.lidar_present, batch.camera_present.any(1)], 1).cpu()
             if output.aqr.factor.numel():
                 self._largest = max(self._largest, float(output.aqr.factor.max()))
 
@@ -84,14 +87,19 @@ class _Monitor:
         if self._last is None:
             return
         report = self._last.report
-        rows = {"mean_weight": report.mean_weight.double().mean(0),
-                "relative_change": report.relative_change.double().mean(0),
+        rows = {"mean_weight": self._mean(report.mean_weight),
+                "relative_change": self._mean(report.relative_change),
                 "max_change": report.max_change.amax(0)}
         line = {"step": step, "largest_factor": _plain(self._largest),
                 **{name: [_plain(value) for value in row.tolist()] for name, row in rows.items()}}
         self._largest = 0.0
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
+
+
+    def _mean(self, values: Tensor) -> Tensor:
+        """(B, 2) → (2,) mean over the frames that have a LiDAR, and cameras; NaN without any."""
+        return values.double().cpu().where(self._there, torch.nan).nanmean(0)
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

@@ -105,6 +105,19 @@ def test_each_run_is_held_against_its_like():
     assert "Of 13 comparisons" in said(figures(), "Validity")
 
 
+def test_comparisons_that_can_call_nothing_are_not_counted():
+    alone = figures(maps=run("maps", (0,), limit=1.6, mAP=[.45], faults=[.33]))
+    text = said(alone, "Validity")
+    assert "Of 11 comparisons" in text
+    assert f"up to {11 * called_by_chance(3):.1f} would be by chance" in text
+
+
+def test_losses_are_not_held_to_the_smallest_difference_of_map():
+    pair = figures(maps=run("maps", mAP=[.5] * 3, part__loss_cls=[.4977] * 3),
+                   finetune_faults=run("finetune_faults", mAP=[.5] * 3, part__loss_cls=[.5] * 3))
+    assert "no difference (-0.002, spread 0.000)" not in said(pair, FOUND)
+
+
 def test_the_reports_findings_are_found_again_or_not():
     text = said(figures(), FOUND)
     assert "mAP changed by -0.0178 there; here: the same (-0.050, spread 0.000)." in text

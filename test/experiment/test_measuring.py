@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -71,3 +72,33 @@ def test_the_truth_takes_the_gates_place_and_leaves_no_trace(level, training):
         mass = detector(item.batch).aqr.report.mass
     np.testing.assert_allclose(mass.detach(), [[1, 0, 0]] * 2, atol=1e-6)
     assert detector.decoder.router.oracle is None
+
+
+def test_at_every_level_a_sensor_that_lies_places_no_query():
+    """Else the truth about places would do worse than the truth about whole sensors."""
+    detector = network()
+    faults = FaultSampling(1.0, matched=0.0, faults=("lidar_rotated",), severities=(3,),
+                           held_out=(), persisting=0.0)
+    item = StepDataset(MadeUpDrives(2), detector.config, Mounting(), 2, 9, 0, None,
+                       faults=faults)[0]
+    started = {}
+    for level in ("frame", "query", "token"):
+        with told_the_truth(detector, level, item.batch, item.faults):
+            started[level] = detector(item.batch).reference_points
+    assert torch.equal(started["query"], started["frame"])
+    assert torch.equal(started["token"], started["frame"])
+    assert not torch.equal(detector(item.batch).reference_points, started["frame"])
+
+
+def test_what_is_known_of_queries_is_looked_up_in_the_precision_of_the_run():
+    detector, entered = network(), []
+
+    @contextmanager
+    def precision():
+        entered.append(True)
+        yield
+
+    item = StepDataset(MadeUpDrives(2), detector.config, Mounting(), 2, 9, 0, None,
+                       faults=FaultSampling(1.0, matched=0.0, faults=("lidar_narrow",)))[0]
+    with told_the_truth(detector, "query", item.batch, item.faults, precision):
+        assert len(entered) == 2  # who is trusted, then where queries stand

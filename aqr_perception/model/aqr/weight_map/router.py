@@ -121,7 +121,9 @@ class WeightMapRouter(Router):
         weights = state.weights[:, copies:]
         summary = report(state.scene.memory, state.factor, weights.mean(1), self.target_band,
                          mean_mass(state.mass, state.scene.denoising))
-        return AqrOutput(summary, state.factor.detach(), weights)
+        memory = state.scene.memory
+        there = memory.present[:, memory.token_sensor]  # of what is absent nobody reads a factor
+        return AqrOutput(summary, state.factor.detach().where(there, 1.0), weights)
 
     def _factor(self, state: WeightMapState, reference_points: Tensor,
                 predicted: tuple[Tensor, Tensor] | None) -> Tensor:
