@@ -71,24 +71,24 @@ class _Monitor:
         self._path = path
         self._last: AqrOutput | None = None
         self._largest = 0.0
-        self._there = torch.zeros(0, 2, dtype=torch.bool)
+        self._batch: Batch | None = None
 
     def see(self, module: torch.nn.Module, inputs: Any, output: DetectorOutput) -> None:
         """Look at an output on its way."""
         if isinstance(output.aqr, AqrOutput):
             self._last = output.aqr
-            batch = inputs[0]
-            self._there = torch.stack([batch.lidar_present, batch.camera_present.any(1)], 1).cpu()
+            self._batch = inputs[0]
             if output.aqr.factor.numel():
                 self._largest = max(self._largest, float(output.aqr.factor.max()))
 
     def write(self, step: int) -> None:
         """Write a line, if there is anything to say."""
-        if self._last is None:
+        if self._last is None or self._batch is None:
             return
         report = self._last.report
-        rows = {"mean_weight": self._mean(report.mean_weight),
-                "relative_change": self._mean(report.relative_change),
+        there = torch.stack([self._batch.lidar_present, self._batch.camera_present.any(1)], 1)
+        rows = {"mean_weight": _mean(report.mean_weight, there),
+                "relative_change": _mean(report.relative_change, there),
                 "max_change": report.max_change.amax(0)}
         line = {"step": step, "largest_factor": _plain(self._largest),
                 **{name: [_plain(value) for value in row.tolist()] for name, row in rows.items()}}
@@ -97,9 +97,10 @@ class _Monitor:
             file.write(json.dumps(line) + "\n")
 
 
-    def _mean(self, values: Tensor) -> Tensor:
-        """(B, 2) → (2,) mean over the frames that have a LiDAR, and cameras; NaN without any."""
-        return values.double().cpu().where(self._there, torch.nan).nanmean(0)
+
+def _mean(values: Tensor, there: Tensor) -> Tensor:
+    """(B, 2) → (2,) mean over the frames that have a LiDAR, and cameras; NaN without any."""
+    return values.double().where(there, torch.nan).nanmean(0)
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

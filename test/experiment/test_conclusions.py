@@ -6,12 +6,13 @@ import math
 from dataclasses import replace
 
 import pytest
+import torch
 
 from aqr_perception.experiment.conclusions import Conclusions
 from aqr_perception.experiment.config_file import config_of
 from aqr_perception.experiment.differences import Difference, called_by_chance, difference
 from aqr_perception.experiment.figures import RunFigures
-from aqr_perception.experiment.run_trainer import read_lines, total_of_counter
+from aqr_perception.experiment.run_trainer import _mean, read_lines, total_of_counter
 from aqr_perception.experiment.size import Size
 from aqr_perception.experiment.tables import difference_cell
 from aqr_perception.experiment.views import Change
@@ -110,6 +111,13 @@ def test_comparisons_that_can_call_nothing_are_not_counted():
     text = said(alone, "Validity")
     assert "Of 11 comparisons" in text
     assert f"up to {11 * called_by_chance(3):.1f} would be by chance" in text
+
+
+def test_frames_without_a_sensor_do_not_count_as_unchanged():
+    values = torch.tensor([[.4, .3], [.2, .0], [.0, .5]])
+    there = torch.tensor([[True, True], [True, False], [False, True]])
+    assert _mean(values, there).tolist() == pytest.approx([.3, .4])
+    assert _mean(values, torch.zeros(3, 2, dtype=torch.bool)).isnan().all()
 
 
 def test_losses_are_not_held_to_the_smallest_difference_of_map():
