@@ -1,10 +1,11 @@
 """Where something seems to be, token by token: it teaches the trunks, and places queries.
 
 Each token says for each class whether the centre of an object lies in it, and where in it; one of
-an image also how deep. As a side task that gives every token of both trunks a target in every step,
-where queries reach few of them (CMT starts from trunks that were trained elsewhere; a small network
-that starts from nothing needs this). The peaks are also where the queries start (TransFusion, Bai
-et al., 2022, over the bird's-eye view), and `model.seed` tells these what their token knows.
+an image also how deep, one of the LiDAR also which way it heads and moves. As a side task that
+gives every token of both trunks a target in every step, where queries reach few of them (CMT starts
+from trunks that were trained elsewhere; a small network that starts from nothing needs this). The
+peaks are also where the queries start (TransFusion, Bai et al., 2022, over the bird's-eye view),
+and `model.seed` tells these what their token knows.
 """
 
 from __future__ import annotations
@@ -38,17 +39,24 @@ CROWDED = tuple(CLASS_NAMES.index(name) for name in ("pedestrian", "traffic_cone
 
 
 class HeatHead(nn.Module):
-    """Two linear layers for each kind of token: what, and where in it."""
+    """Linear layers for each kind of token: what, where in it, and how it moves.
 
-    def __init__(self, channels: int) -> None:
+    Args:
+        channels: Of a token.
+        motion: Whether tokens of the LiDAR say heading and velocity.
+    """
+
+    def __init__(self, channels: int, motion: bool = False) -> None:
         super().__init__()
         self.bev = nn.Linear(channels, len(CLASS_NAMES))
         self.image = nn.Linear(channels, len(CLASS_NAMES))
         self.offset = nn.Linear(channels, 3)
         self.image_offset = nn.Linear(channels, 3)
+        self.motion = nn.Linear(channels, 4) if motion else None
         for layer in (self.bev, self.image):
             nn.init.constant_(layer.bias, PRIOR)
-        for layer in (self.offset, self.image_offset):
+        moving = () if self.motion is None else (self.motion,)
+        for layer in (self.offset, self.image_offset, *moving):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
         with torch.no_grad():
@@ -63,7 +71,8 @@ class HeatHead(nn.Module):
             memory = replace(memory, tokens=memory.tokens.to(self.bev.weight.dtype))
             return Heat(bev=self.bev(memory.bev), image=self.image(memory.images),
                         views=memory.views, offset=self.offset(memory.bev),
-                        image_offset=self.image_offset(memory.images))
+                        image_offset=self.image_offset(memory.images),
+                        motion=None if self.motion is None else self.motion(memory.bev))
 
 
 def place_queries(config: DetectorConfig, heat: Heat, image_from_lidar: Tensor, usable: Tensor,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -15,6 +16,8 @@ from aqr_perception.model.voxelize import Grid, grid_of, pillar_index, voxel_mea
 
 NORM_EPS = 1e-3
 """Of the batch norms of the LiDAR branch, as in SECOND and PointPillars."""
+CHUNK = 16_384
+"""Points whose 32 features are 2 MB."""
 
 
 class _HighestInGroup(torch.autograd.Function):
@@ -38,6 +41,41 @@ class _HighestInGroup(torch.autograd.Function):
         lower = highest.index_select(0, group) != values
         # In place: a cloud's worth of fresh memory costs a CPU more than the arithmetic.
         return gradients[0].index_select(0, group).masked_fill_(lower, 0.0), None, None
+
+
+class _HighestProjection(torch.autograd.Function):
+    """Largest w·x of each group of points x, for each row w of a matrix.
+
+    Linear layer and maximum in one, chunk by chunk: what all points give for all channels is three
+    times as large as the points themselves, and would go through a CPU's memory a dozen times on
+    its way forward and back. The points get no gradient.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, points: Tensor, weight: Tensor, group: Tensor, groups: int) -> Tensor:
+        """(N, D), (C, D), (N,) in groups 0..groups-1, of which none is empty → (groups, C)."""
+        highest = weight.new_full((groups, len(weight)), -torch.inf)
+        for chunk, own in _HighestProjection.chunks(points, group):
+            highest.scatter_reduce_(0, own[:, None].expand(-1, len(weight)), chunk @ weight.T,
+                                    "amax")
+        ctx.save_for_backward(points, weight, group, highest)
+        return highest
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor, None, None]:
+        """Whoever holds the largest of a group gets its gradient."""
+        points, weight, group, highest = ctx.saved_tensors
+        of_weight = torch.zeros_like(weight)
+        for chunk, own in _HighestProjection.chunks(points, group):
+            holds = chunk @ weight.T == highest.index_select(0, own)
+            of_weight += (gradients[0].index_select(0, own) * holds).T @ chunk
+        return None, of_weight, None, None
+
+    @staticmethod
+    def chunks(points: Tensor, group: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Parts that a CPU's cache holds; a GPU gets everything at once."""
+        size = CHUNK if points.device.type == "cpu" else max(1, len(points))
+        return zip(points.split(size), group.split(size))
 
 
 class PillarEncoder(nn.Module):
@@ -72,10 +110,34 @@ class PillarEncoder(nn.Module):
         if len(points):
             pillars, group = index.unique(return_inverse=True)
             described = self._describe(points, group, len(pillars))
-            features = F.relu(self.norm(self.point(described)), inplace=True)
-            canvas = canvas.index_copy(0, pillars, _HighestInGroup.apply(
-                features, group, len(pillars)).to(canvas.dtype))
+            if type(self.norm) is nn.BatchNorm1d or not self.norm.training:
+                with single_precision(described):
+                    features = self._highest(described, group, len(pillars))
+            else:  # statistics over many processes
+                features = _HighestInGroup.apply(
+                    F.relu(self.norm(self.point(described)), inplace=True), group, len(pillars))
+            canvas = canvas.index_copy(0, pillars, features.to(canvas.dtype))
         return canvas.view(frames, rows, columns, width).permute(0, 3, 1, 2)
+
+    def _highest(self, described: Tensor, group: Tensor, groups: int) -> Tensor:
+        """(groups, width): the largest normalised features of each group's points.
+
+        Batch norm and ReLU keep the order of each channel (or turn it round), so they may come
+        after the maximum; mean and variance of a linear layer follow from those of what enters it.
+        """
+        norm, matrix = self.norm, self.point.weight
+        described = described.to(matrix.dtype)
+        sign = torch.where(norm.weight.detach() < 0, -1.0, 1.0).to(matrix.dtype)
+        highest = sign * _HighestProjection.apply(described, sign[:, None] * matrix, group, groups)
+        mean, variance = norm.running_mean, norm.running_var
+        if norm.training:
+            middle = described.mean(dim=0)
+            apart = described - middle
+            mean = matrix @ middle
+            variance = ((matrix @ (apart.T @ apart / len(apart))) * matrix).sum(dim=1)
+            _follow(norm, mean.detach(), variance.detach(), len(described))
+        scale = norm.weight * torch.rsqrt(variance + norm.eps)
+        return F.relu((highest - mean) * scale + norm.bias)
 
     def _describe(self, points: Tensor, group: Tensor, groups: int) -> Tensor:
         """(N, 11): x, y, z, intensity, dt; offsets to the pillar's mean and centre; its count."""
@@ -87,6 +149,18 @@ class PillarEncoder(nn.Module):
         from_center = place - place.floor() - 0.5
         scale = points.new_tensor([1 / 54, 1 / 54, 0.5, 1.0, 1.0])
         return torch.cat([points * scale, from_mean, from_center, count.log1p() * 0.3], dim=1)
+
+
+@torch.no_grad()
+def _follow(norm: nn.BatchNorm1d, mean: Tensor, variance: Tensor, count: int) -> None:
+    """Update running statistics as the norm itself would."""
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    assert norm.num_batches_tracked is not None
+    assert norm.momentum is not None
+    norm.running_mean.lerp_(mean, norm.momentum)
+    norm.running_var.lerp_(variance * (count / max(1, count - 1)), norm.momentum)
+    norm.num_batches_tracked += 1
 
 
 class VoxelEncoder(nn.Module):
