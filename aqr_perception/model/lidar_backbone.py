@@ -129,13 +129,16 @@ class PillarEncoder(nn.Module):
         described = described.to(matrix.dtype)
         sign = torch.where(norm.weight.detach() < 0, -1.0, 1.0).to(matrix.dtype)
         highest = sign * _HighestProjection.apply(described, sign[:, None] * matrix, group, groups)
-        mean, variance = norm.running_mean, norm.running_var
         if norm.training:
             middle = described.mean(dim=0)
             apart = described - middle
             mean = matrix @ middle
             variance = ((matrix @ (apart.T @ apart / len(apart))) * matrix).sum(dim=1)
             _follow(norm, mean.detach(), variance.detach(), len(described))
+        else:
+            assert norm.running_mean is not None
+            assert norm.running_var is not None
+            mean, variance = norm.running_mean, norm.running_var
         scale = norm.weight * torch.rsqrt(variance + norm.eps)
         return F.relu((highest - mean) * scale + norm.bias)
 
