@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from aqr_perception.simulation.cache import DriveFolder
@@ -41,6 +44,26 @@ class Drives:
             raise ValueError(f"{folder}: the drive of seed {min(both)} is in {TRAIN} and in "
                              f"{HELD_OUT}; expected no drive in both")
         return drives
+
+
+def digest(folder: Path) -> str:
+    """Of what both sets hold: seeds, settings and lengths of their drives, from which all follows.
+
+    Raises:
+        OSError, ValueError: See `Drives.open`.
+    """
+    return _digest(folder, tuple(sorted(
+        (str(path), path.stat().st_size, path.stat().st_mtime_ns)
+        for name in (TRAIN, HELD_OUT) for path in (folder / name).glob("*"))))
+
+
+@lru_cache(maxsize=4)
+def _digest(folder: Path, files: tuple[tuple[str, int, int], ...]) -> str:
+    """Of a folder while its files are these; each of a hundred jobs asks for it."""
+    drives = Drives.open(folder)
+    said = [[{"frames": drive.frames, **drive.info} for drive in part.drives]
+            for part in (drives.train, drives.held_out)]
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
 def _seeds(drives: DriveFolder) -> set[int]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aqr_perception.experiment.drives import Drives
+from aqr_perception.experiment.drives import digest as drives_digest
 from aqr_perception.experiment.files import digest, hold_to
 from aqr_perception.experiment.network import eye_settings
 from aqr_perception.experiment.run_trainer import read_lines
@@ -40,8 +41,9 @@ def seeing(job: Job, network: Detector, steps: int) -> Detector:
     folder.mkdir(parents=True, exist_ok=True)
     part, settings = job.config.training.eye, eye_settings(job.config, job.seed, steps)
     hold_to(folder / SETTINGS_FILE, {
-        "start": digest(job.start), "aqr": _seen(asdict(job.config.runs[job.name].aqr)),
-        "training": asdict(settings), "pool": part.pool, "looks": part.looks})
+        "start": digest(job.start), "drives": drives_digest(job.drives),
+        "aqr": _seen(asdict(job.config.runs[job.name].aqr)), "training": asdict(settings),
+        "pool": part.pool, "looks": part.looks})
     other = None if (folder / WEIGHTS_FILE).exists() or job.probe else _same_eye(job, folder)
     if other is not None:
         for name in (LOG_FILE, WEIGHTS_FILE):

@@ -16,6 +16,7 @@ import torch
 
 from aqr_perception.experiment.config import ExperimentConfig, fixed_settings
 from aqr_perception.experiment.drives import Drives
+from aqr_perception.experiment.drives import digest as drives_digest
 from aqr_perception.experiment.eye import eye_seconds, seeing
 from aqr_perception.experiment.files import digest, hold_to, write_json
 from aqr_perception.experiment.measuring import measure_clean, measure_fault
@@ -254,7 +255,8 @@ def _probe(job: Job) -> dict[str, float]:
 def _fixed(job: Job) -> dict[str, Any]:
     """What must be as it was for a folder to be gone on with."""
     return {**fixed_settings(job.config, job.name, job.size.steps), "frames": job.size.frames,
-            "clean_frames": job.size.clean_frames, "start": digest(job.start)}
+            "clean_frames": job.size.clean_frames, "start": digest(job.start),
+            "drives": drives_digest(job.drives)}
 
 
 def _about(detector: Detector, job: Job) -> dict[str, Any]:

@@ -56,7 +56,7 @@ from aqr_perception.types import Batch, Mounting
 
 STATE_FILE = "state.safetensors"
 WEIGHTS_FILE = "weights.safetensors"
-TRIM_EVERY = 10
+TRIM_EVERY = 200
 """Steps between looks at freed memory."""
 UNDECAYED = ("_bias", "norm_weight", "reference_points", "log_meters", "log_radians")
 """Ends of the names of parameters that lie stacked like matrices, and are none."""

@@ -57,6 +57,7 @@ def test_an_eye_is_shared_by_gates_that_act_otherwise(tmp_path, monkeypatch):
 
     monkeypatch.setattr("aqr_perception.experiment.eye.GateTrainer", Looks)
     monkeypatch.setattr("aqr_perception.experiment.eye.Drives.open", lambda folder: Mock())
+    monkeypatch.setattr("aqr_perception.experiment.eye.drives_digest", lambda folder: "same")
     made = {}
     for name in ("gate", "bold"):
         one = job(tmp_path, False, name=name)
