@@ -105,11 +105,12 @@ class PillarEncoder(nn.Module):
         rows, columns = self.grid.shape[1:]
         cells, width = frames * rows * columns, self.point.out_features
         index, inside = pillar_index(points, point_frame, self.grid)
-        points, index = points[inside], index[inside]
+        kept = inside.nonzero()[:, 0]
+        points, index = points.index_select(0, kept), index.index_select(0, kept)
         canvas = points.new_zeros(cells, width)
         if len(points):
-            pillars, group = index.unique(return_inverse=True)
-            described = self._describe(points, group, len(pillars))
+            pillars, group, count = _occupied(index, cells)
+            described = self._describe(points, group, count.to(points.dtype))
             if type(self.norm) is nn.BatchNorm1d or not self.norm.training:
                 with single_precision(described):
                     features = self._highest(described, group, len(pillars))
@@ -142,16 +143,40 @@ class PillarEncoder(nn.Module):
         scale = norm.weight * torch.rsqrt(variance + norm.eps)
         return F.relu((highest - mean) * scale + norm.bias)
 
-    def _describe(self, points: Tensor, group: Tensor, groups: int) -> Tensor:
-        """(N, 11): x, y, z, intensity, dt; offsets to the pillar's mean and centre; its count."""
-        sums = torch.cat([points[:, :3], torch.ones_like(points[:, :1])], dim=1)
-        totals = sums.new_zeros(groups, 4).index_add(0, group, sums)[group]
-        count = totals[:, 3:]
-        from_mean = points[:, :3] - totals[:, :3] / count
+    def _describe(self, points: Tensor, group: Tensor, count: Tensor) -> Tensor:
+        """(N, 11): x, y, z, intensity, dt; offsets to the pillar's mean and centre; its count.
+
+        Args:
+            points: (N, 5).
+            group: (N,) their pillars.
+            count: (groups,) points of each pillar.
+        """
+        sums = points.new_zeros(len(count), 3).index_add_(0, group, points[:, :3])
+        of_pillar = torch.cat([sums / count[:, None], count.log1p()[:, None] * 0.3], dim=1)
+        own = of_pillar.index_select(0, group)
+        from_mean = points[:, :3] - own[:, :3]
         place = (points[:, :2] - self.grid.low_xy(points)) / self.grid.size_xy(points)
         from_center = place - place.floor() - 0.5
         scale = points.new_tensor([1 / 54, 1 / 54, 0.5, 1.0, 1.0])
-        return torch.cat([points * scale, from_mean, from_center, count.log1p() * 0.3], dim=1)
+        return torch.cat([points * scale, from_mean, from_center, own[:, 3:]], dim=1)
+
+
+def _occupied(index: Tensor, cells: int) -> tuple[Tensor, Tensor, Tensor]:
+    """What `torch.unique` says, without sorting: there are few cells.
+
+    Args:
+        index: (N,) int64 cell of each point.
+        cells: How many there are.
+
+    Returns:
+        (P,) cells with points, ascending; (N,) which of these each point is in; and (P,) how many
+        each holds.
+    """
+    count = torch.bincount(index, minlength=cells)
+    occupied = count.nonzero()[:, 0]
+    rank = torch.zeros_like(count).index_copy(
+        0, occupied, torch.arange(len(occupied), device=index.device))
+    return occupied, rank.index_select(0, index), count.index_select(0, occupied)
 
 
 @torch.no_grad()
@@ -310,10 +335,10 @@ def tallest_cells(points: Tensor, point_frame: Tensor, frames: int, grid: Grid, 
     coarse = Grid(grid.low, (grid.size[0] * stride, grid.size[1] * stride, grid.size[2]),
                   (1, grid.shape[1] // stride, grid.shape[2] // stride))
     index, inside = pillar_index(points, point_frame, coarse)
-    index, z = index[inside], points[inside, 2]
-    cells = coarse.shape[1] * coarse.shape[2]
-    empty = torch.full((frames * cells,), -1.0, dtype=z.dtype, device=z.device)
+    cells, z = coarse.shape[1] * coarse.shape[2], points[:, 2]
+    index = torch.where(inside, index, frames * cells)  # one more cell, for those outside
+    empty = torch.full((frames * cells + 1,), -1.0, dtype=z.dtype, device=z.device)
     top = empty.scatter_reduce(0, index, z, "amax", include_self=False)
     low = empty.scatter_reduce(0, index, z, "amin", include_self=False)
     occupied = empty.scatter(0, index, 0.0)
-    return (occupied + top - low).view(frames, cells).topk(count, dim=1).indices
+    return (occupied + top - low)[:-1].view(frames, cells).topk(count, dim=1).indices

@@ -62,10 +62,11 @@ class Tokenizer(nn.Module):
     @staticmethod
     def _bev(branch: LidarBranch, batch: Batch, usable: Tensor) -> Tensor:
         """(B, C, rows, columns); frames whose LiDAR is not usable stay out of the trunk."""
-        rank = usable.long().cumsum(0) - 1
-        kept = usable[batch.point_frame]
-
         def run(count: int) -> Tensor:
+            if count == len(usable):
+                return branch(batch.points, batch.point_frame, count)
+            rank = usable.long().cumsum(0) - 1
+            kept = usable[batch.point_frame]
             return branch(batch.points[kept], rank[batch.point_frame[kept]], count)
 
         return _scattered(usable, run)
@@ -77,7 +78,8 @@ class Tokenizer(nn.Module):
         chosen = usable[:, views]
         wanted = chosen.flatten()
         pictures = batch.images[:, views].flatten(0, 1)
-        maps = _scattered(wanted, lambda count: branch(pictures[wanted]))
+        maps = _scattered(wanted, lambda count: branch(
+            pictures if count == len(wanted) else pictures[wanted]))
         return maps.unflatten(0, chosen.shape)
 
 

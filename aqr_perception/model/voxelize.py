@@ -53,20 +53,25 @@ def cell_index(points: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
         (N, 3) int64 z, y, x, meaningful where the second result, (N,) bool, is True: the point is
         finite and inside the grid.
     """
-    low, size = points.new_tensor(grid.low), points.new_tensor(grid.size)
-    place = ((points[:, :3] - low) / size).floor()
-    limits = points.new_tensor(grid.shape[::-1])
-    inside = ((place >= 0) & (place < limits)).all(dim=1)  # False for NaN
+    place, inside = _place(points, grid)
     return place.masked_fill(~inside[:, None], 0.0).long().flip(1), inside
 
 
 def pillar_index(points: Tensor, point_frame: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
     """(N,) int64 index of each point's pillar among all frames' pillars, and (N,) bool inside."""
-    cells, inside = cell_index(points, grid)
+    place, inside = _place(points, grid)
     rows, columns = grid.shape[1:]
-    return (point_frame * rows + cells[:, 1]) * columns + cells[:, 2], inside
+    # One number a point, exact in single precision, instead of three that are then converted.
+    cell = (place[:, 1] * columns + place[:, 0]).masked_fill(~inside, 0.0).long()
+    return point_frame * (rows * columns) + cell, inside
 
 
+def _place(points: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
+    """(N, 3) x, y, z counted in cells, whole numbers; and (N,) bool finite and inside."""
+    low, size = points.new_tensor(grid.low), points.new_tensor(grid.size)
+    place = ((points[:, :3] - low) / size).floor_()
+    limits = points.new_tensor(grid.shape[::-1])
+    return place, ((place >= 0) & (place < limits)).all(dim=1)  # False for NaN
 
 
 def voxel_means(points: Tensor, point_frame: Tensor, frames: int, grid: Grid, max_points: int,

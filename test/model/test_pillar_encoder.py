@@ -66,7 +66,7 @@ def test_evaluation_uses_the_running_statistics(encoders):
     before = copy.deepcopy(encoder.state_dict())
     found = encoder.eval()(points, frame, FRAMES)
     with torch.no_grad():
-        described = encoder._describe(points, torch.arange(400), 400)
+        described = encoder._describe(points, torch.arange(400), points.new_ones(400))
         alone = encoder.norm(encoder.point(described)).relu()
     first = encoder(points[:1], frame[:1], 1)
     torch.testing.assert_close(first.amax(dim=(2, 3))[0], alone[0])

@@ -31,13 +31,14 @@ def occupancy(scene: Scene) -> Tensor:
     low = batch.points.new_tensor(scene.detection_range[:2])
     high = batch.points.new_tensor(scene.detection_range[3:5])
     place = (batch.points[:, :2] - low) / (high - low)
-    inside = ((place >= 0) & (place < 1)).all(-1) & scene.memory.present[batch.point_frame, 0]
+    inside = ((place >= 0) & (place < 1)).all(-1)
     column = (place[:, 0] * width).long().clamp(0, width - 1)
     row = (place[:, 1] * height).long().clamp(0, height - 1)
     index = (batch.point_frame * height + row) * width + column
     counts = batch.points.new_zeros(count * height * width)
     counts = counts.index_add(0, index * inside, inside.to(counts.dtype))
-    return counts.view(count, 1, height, width).log1p()
+    counts = counts.view(count, 1, height, width) * scene.memory.present[:, :1, None, None]
+    return counts.log1p()
 
 
 def windowed(occupied: Tensor) -> Tensor:
