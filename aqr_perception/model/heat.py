@@ -55,8 +55,7 @@ class HeatHead(nn.Module):
         self.motion = nn.Linear(channels, 4) if motion else None
         for layer in (self.bev, self.image):
             nn.init.constant_(layer.bias, PRIOR)
-        moving = () if self.motion is None else (self.motion,)
-        for layer in (self.offset, self.image_offset, *moving):
+        for layer in (self.offset, self.image_offset):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
         with torch.no_grad():

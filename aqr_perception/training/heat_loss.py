@@ -21,10 +21,13 @@ RARE = {"truck": 2.0, "construction_vehicle": 3.0, "bus": 3.0, "trailer": 3.0, "
 is in simulated drives than cars, since the mean over classes counts all of them alike."""
 OFFSET_WEIGHT = 2.0
 """Of an error in metres on the ground, beside what lies where."""
-HEADING_WEIGHT = 1.0
+HEADING_WEIGHT = 2.0
 """Of errors of sine and cosine of the yaw."""
-VELOCITY_WEIGHT = 0.5
+VELOCITY_WEIGHT = 1.0
 """Of an error of the velocity in metres a second, along each axis."""
+SLOW, WRONG_WAY = 2.0, 1.0
+"""Errors [m/s; of sine and cosine] below which the loss is quadratic: most objects stand, and a
+plain L1 has its minimum at "nothing moves" and, for a box that may head either way, at neither."""
 DEPTH_WEIGHT = 4.0
 """Of an error of the log of depth, beside those of a place in tokens."""
 
@@ -115,7 +118,7 @@ def offset_loss(offset: Tensor, targets: Sequence[Targets], there: Tensor,
 
 def motion_loss(motion: Tensor, targets: Sequence[Targets], there: Tensor,
                 detection_range: Sequence[float]) -> Tensor:
-    """How wrong tokens around the centre of an object are about its yaw and its velocity.
+    """How wrong tokens around the centre of an object are about its yaw and its velocity (Huber).
 
     A velocity that is not known teaches nothing.
 
@@ -130,12 +133,14 @@ def motion_loss(motion: Tensor, targets: Sequence[Targets], there: Tensor,
     """
     total = motion.new_zeros(2)
     weights = motion.new_tensor([HEADING_WEIGHT] * 2 + [VELOCITY_WEIGHT] * 2)
+    bend = motion.new_tensor([WRONG_WAY] * 2 + [SLOW] * 2)
     for frame, token, _, boxes in _objects(motion, targets, there, detection_range):
         yaw = boxes[:, 6:7]
         wanted = torch.cat([yaw.sin(), yaw.cos(), boxes[:, 7:9]], dim=1)
         said = motion[frame].flatten(0, 1)[token]
-        wanted = wanted.where(wanted.isfinite(), said.detach())
-        wrong = ((said - wanted).abs() * weights).sum()
+        error = (said - wanted.where(wanted.isfinite(), said.detach())).abs()
+        wrong = (torch.where(error < bend, error.square() / (2 * bend), error - bend / 2)
+                 * weights).sum()
         total = total + torch.stack([wrong, wrong.new_tensor(float(len(token)))])
     return total
 

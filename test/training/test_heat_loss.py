@@ -13,7 +13,9 @@ from aqr_perception.training.heat_loss import (
     HEADING_WEIGHT,
     OFFSET_WEIGHT,
     RARE,
+    SLOW,
     VELOCITY_WEIGHT,
+    WRONG_WAY,
     bev_target,
     heat_loss,
     image_offset_loss,
@@ -187,10 +189,11 @@ def test_tokens_around_an_object_are_asked_for_its_motion():
     loss, count = motion_loss(right, truth, there, RANGE)
     assert float(loss) == pytest.approx(0.0, abs=1e-5)
     assert count == offset_loss(right[..., :3], truth, there, RANGE)[1] > 1
-    wrong = right + torch.tensor([0.1, -0.2, 1.0, -2.0])
+    wrong = right + torch.tensor([0.1, -0.2, SLOW / 2, -3 * SLOW])
     loss, _ = motion_loss(wrong, truth, there, RANGE)
-    assert float(loss / count) == pytest.approx(0.3 * HEADING_WEIGHT + 3.0 * VELOCITY_WEIGHT,
-                                                rel=1e-4)
+    heading = (0.1 ** 2 + 0.2 ** 2) / 2 / WRONG_WAY
+    assert float(loss / count) == pytest.approx(
+        heading * HEADING_WEIGHT + (SLOW / 8 + 2.5 * SLOW) * VELOCITY_WEIGHT, rel=1e-4)
     assert not motion_loss(wrong, truth, ~there, RANGE).any()
 
 
