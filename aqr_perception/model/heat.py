@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from aqr_perception.model.config import DetectorConfig
+from aqr_perception.model.flow import FLOW_FEATURES
 from aqr_perception.model.memory import Memory
 from aqr_perception.model.position import range_limits
 from aqr_perception.model.precision import single_precision
@@ -34,12 +35,15 @@ that stands on the ground."""
 MIDDLE_DEPTH = 25.0
 """Depth [m], for a focal length of the image's width, that image tokens say at first."""
 
+MOTION_WIDTH = 48
+"""Width inside of what says heading and velocity."""
+
 CROWDED = tuple(CLASS_NAMES.index(name) for name in ("pedestrian", "traffic_cone"))
 """Classes whose objects stand in neighbouring tokens, so that these do not suppress each other."""
 
 
 class HeatHead(nn.Module):
-    """Linear layers for each kind of token: what, where in it, and how it moves.
+    """Small layers for each kind of token: what, where in it, and how it moves.
 
     Args:
         channels: Of a token.
@@ -52,7 +56,9 @@ class HeatHead(nn.Module):
         self.image = nn.Linear(channels, len(CLASS_NAMES))
         self.offset = nn.Linear(channels, 3)
         self.image_offset = nn.Linear(channels, 3)
-        self.motion = nn.Linear(channels, 4) if motion else None
+        self.motion = nn.Sequential(
+            nn.Linear(channels + FLOW_FEATURES, MOTION_WIDTH), nn.ReLU(),
+            nn.Linear(MOTION_WIDTH, 4)) if motion else None
         for layer in (self.bev, self.image):
             nn.init.constant_(layer.bias, PRIOR)
         for layer in (self.offset, self.image_offset):
@@ -71,7 +77,16 @@ class HeatHead(nn.Module):
             return Heat(bev=self.bev(memory.bev), image=self.image(memory.images),
                         views=memory.views, offset=self.offset(memory.bev),
                         image_offset=self.image_offset(memory.images),
-                        motion=None if self.motion is None else self.motion(memory.bev))
+                        motion=self._motion(memory))
+
+    def _motion(self, memory: Memory) -> Tensor | None:
+        """(B, rows, columns, 4) from each cell's token and what seems to move there."""
+        if self.motion is None:
+            return None
+        if memory.flow is None:
+            return memory.bev.new_zeros(*memory.bev.shape[:3], 4)
+        said: Tensor = self.motion(torch.cat([memory.bev, memory.flow.to(memory.bev.dtype)], -1))
+        return said
 
 
 def place_queries(config: DetectorConfig, heat: Heat, image_from_lidar: Tensor, usable: Tensor,

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from aqr_perception.model.config import DetectorConfig, LidarConfig
 from aqr_perception.model.precision import single_precision
 from aqr_perception.model.sparse_conv import from_cells, sparse_stages
-from aqr_perception.model.voxelize import Grid, grid_of, pillar_index, voxel_means
+from aqr_perception.model.voxelize import Grid, grid_of, pillar_index, token_grid, voxel_means
 
 NORM_EPS = 1e-3
 """Of the batch norms of the LiDAR branch, as in SECOND and PointPillars."""
@@ -332,8 +332,7 @@ def tallest_cells(points: Tensor, point_frame: Tensor, frames: int, grid: Grid, 
     Returns:
         (B, count) int64 numbers of tokens, row by row.
     """
-    coarse = Grid(grid.low, (grid.size[0] * stride, grid.size[1] * stride, grid.size[2]),
-                  (1, grid.shape[1] // stride, grid.shape[2] // stride))
+    coarse = token_grid(grid, stride)
     index, inside = pillar_index(points, point_frame, coarse)
     cells, z = coarse.shape[1] * coarse.shape[2], points[:, 2]
     index = torch.where(inside, index, frames * cells)  # one more cell, for those outside

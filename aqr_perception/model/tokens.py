@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from aqr_perception.model.config import DetectorConfig
+from aqr_perception.model.flow import apparent_motion
 from aqr_perception.model.image_backbone import ImageBranch
 from aqr_perception.model.inputs import BGR_MEAN, BGR_STD
 from aqr_perception.model.lidar_backbone import LidarBranch, tallest_cells
 from aqr_perception.model.memory import Memory, Selection, select_sensors
-from aqr_perception.model.voxelize import grid_of
+from aqr_perception.model.voxelize import grid_of, token_grid
 from aqr_perception.types import Batch
 
 
@@ -46,7 +47,17 @@ class Tokenizer(nn.Module):
             images = self._images(self.image, batch, usable[:, 1:], views)
         memory = assemble(bev, images, views, usable, self.config.decoder.channels)
         return replace(memory, chosen=self._chosen(batch, memory.bev_shape,
-                                                   len(memory.token_sensor)))
+                                                   len(memory.token_sensor)),
+                       flow=self._flow(batch, usable[:, 0]) if bev is not None else None)
+
+    def _flow(self, batch: Batch, usable: Tensor) -> Tensor | None:
+        """(B, rows, columns, F) what seems to move, where the network asks for it."""
+        lidar = self.config.lidar
+        if lidar is None or not self.config.decoder.motion:
+            return None
+        grid = token_grid(grid_of(self.config), lidar.stride)
+        flow = apparent_motion(batch.points, batch.point_frame, len(usable), grid)
+        return flow * usable[:, None, None, None]
 
     def _chosen(self, batch: Batch, bev_shape: tuple[int, int], tokens: int) -> Tensor | None:
         """(B, K) the tokens that attention is to read; None: all."""

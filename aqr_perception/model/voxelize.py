@@ -42,6 +42,13 @@ def grid_of(config: DetectorConfig) -> Grid:
                 size=config.lidar.voxel_size, shape=config.lidar.grid)
 
 
+def token_grid(grid: Grid, stride: int) -> Grid:
+    """One layer of cells as large as tokens, ``stride`` of the grid's along x and along y."""
+    depth, rows, columns = grid.shape
+    return Grid(grid.low, (grid.size[0] * stride, grid.size[1] * stride, grid.size[2] * depth),
+                (1, rows // stride, columns // stride))
+
+
 def cell_index(points: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
     """Find the cell of each point.
 

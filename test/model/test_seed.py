@@ -126,8 +126,8 @@ def test_boxes_start_from_the_motion_of_their_token_as_far_as_it_is_trusted():
     network = untrained(tiny(), seed=0).eval()
     said = torch.tensor([0.6, -0.8, 7.0, -2.0])
     with torch.no_grad():
-        network.heat.motion.weight.zero_()
-        network.heat.motion.bias.copy_(said)
+        network.heat.motion[-1].weight.zero_()
+        network.heat.motion[-1].bias.copy_(said)
     batch = prepare([make_frame()], network.config, Mounting(), Controls())
     boxes = network(batch).boxes[0, 0, :, 6:]
     placed = network.config.decoder.placed
