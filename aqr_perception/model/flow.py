@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from aqr_perception.model.voxelize import Grid, pillar_index
+from aqr_perception.model.voxelize import Sorted
 
 WINDOWS = (3, 5)
 """Sides of the neighbourhoods [tokens]: of a pedestrian or a car, and of something larger."""
@@ -29,35 +29,28 @@ TYPICAL_SPEED, TYPICAL_VARIANCE, FASTEST = 5.0, 0.0125, 20.0
 
 
 @torch.no_grad()
-def apparent_motion(points: Tensor, point_frame: Tensor, frames: int, grid: Grid) -> Tensor:
+def apparent_motion(cells: Sorted) -> Tensor:
     """Fit the motion of what stands around each cell.
 
     Args:
-        points: (N, 5) x, y, z [m], intensity, age [s].
-        point_frame: (N,) int64 their frames.
-        frames: B.
-        grid: Of one layer, cells as large as tokens.
+        cells: Points in cells as large as tokens, of B frames.
 
     Returns:
         (B, rows, columns, `FLOW_FEATURES`): for each of the `WINDOWS` velocity along x and y over
         `TYPICAL_SPEED`, variance of the ages over `TYPICAL_VARIANCE`, and a fifth of log(1 +
         points). Zeros where nothing stands.
     """
-    rows, columns = grid.shape[1:]
-    cells = frames * rows * columns
-    index, inside = pillar_index(points, point_frame, grid)
-    z = points[:, 2]
-    lowest = z.new_full((cells + 1,), torch.inf).scatter_reduce(
-        0, torch.where(inside, index, cells), z, "amin")[:-1]
-    ground = -F.max_pool2d(-lowest.view(frames, 1, rows, columns), GROUND_WINDOW, 1,
+    points, frames = cells.points, cells.frames
+    rows, columns = cells.grid.shape[1:]
+    ground = -F.max_pool2d(-cells.lowest.view(frames, 1, rows, columns), GROUND_WINDOW, 1,
                            GROUND_WINDOW // 2)
-    height = z - ground.flatten().index_select(0, index)
-    standing = inside & (height > ABOVE) & (height < BELOW)
-    index = torch.where(standing, index, cells)  # one more cell, for the others
+    ground = F.pad(ground.flatten(), (0, 1), value=torch.inf)  # nothing stands outside
+    height = points[:, 2] - ground.index_select(0, cells.index)
+    standing = (height > ABOVE) & (height < BELOW)
     xy, age = points[:, :2], points[:, 4:5]
     moments = torch.cat([torch.ones_like(age), age, age.square(), xy, xy * age], dim=1)
-    sums = points.new_zeros(cells + 1, moments.shape[1]).index_add_(
-        0, index, moments.where(standing[:, None], 0.0))[:-1]
+    sums = points.new_zeros(cells.cells + 1, moments.shape[1]).index_add_(
+        0, cells.index, moments.where(standing[:, None], 0.0))[:-1]
     sums = sums.view(frames, rows, columns, -1).permute(0, 3, 1, 2)
     return torch.cat([_fit(F.avg_pool2d(sums, side, 1, side // 2, divisor_override=1))
                       for side in WINDOWS], dim=-1)

@@ -19,7 +19,7 @@ from aqr_perception.model.flow import (
 )
 from aqr_perception.model.inputs import prepare
 from aqr_perception.model.memory import select_sensors
-from aqr_perception.model.voxelize import grid_of, token_grid
+from aqr_perception.model.voxelize import Sorted, grid_of, token_grid
 from aqr_perception.types import Controls, Mounting
 
 GRID = token_grid(grid_of(tiny()), 2)
@@ -48,6 +48,11 @@ def car(generator, center, velocity, count=30):
     return torch.cat(sweeps)
 
 
+def motion(points, frame=None, frames=1):
+    frame = torch.zeros(len(points), dtype=torch.int64) if frame is None else frame
+    return apparent_motion(Sorted.of(points, frame, frames, GRID))
+
+
 def at(flow, center):
     """(windows, 4) of the cell of a place."""
     row, column = (int((value + 54) / 1.2) for value in (center[1], center[0]))
@@ -63,7 +68,7 @@ def test_a_car_that_drives_is_seen_to_drive_and_a_parked_one_to_stand(generator)
     driving, parked = (9.0, -6.0), (-12.0, 15.0)
     points = torch.cat([ground(generator), car(generator, driving, (5.0, -2.0)),
                         car(generator, parked, (0.0, 0.0))])
-    flow = apparent_motion(points, torch.zeros(len(points), dtype=torch.int64), 1, GRID)
+    flow = motion(points)
     assert flow.shape == (1, 90, 90, FLOW_FEATURES)
     wide = at(flow, driving)[1]
     # Least squares with the variance of 0, 0.1, 0.2, 0.3 s, 0.0125, shrunk by 0.002.
@@ -76,15 +81,15 @@ def test_a_car_that_drives_is_seen_to_drive_and_a_parked_one_to_stand(generator)
 
 def test_the_road_is_not_asked_and_nothing_stands_where_nothing_is(generator):
     points = ground(generator)
-    assert not apparent_motion(points, torch.zeros(len(points), dtype=torch.int64), 1, GRID).any()
+    assert not motion(points).any()
     none = torch.zeros(0, 5)
-    assert not apparent_motion(none, torch.zeros(0, dtype=torch.int64), 2, GRID).any()
+    assert not motion(none, frames=2).any()
 
 
 def test_one_sweep_says_nothing_about_speed(generator):
     points = torch.cat([ground(generator), car(generator, (9.0, -6.0), (5.0, -2.0))])
     points = points[points[:, 4] == 0]
-    flow = apparent_motion(points, torch.zeros(len(points), dtype=torch.int64), 1, GRID)
+    flow = motion(points)
     assert at(flow, (9.0, -6.0))[:, :3].abs().max() < 1e-3
     assert at(flow, (9.0, -6.0))[1, 3] > 0.5
 
@@ -98,9 +103,9 @@ def test_frames_do_not_mix_and_damaged_points_change_nothing(generator):
     beyond = one[:50] + torch.tensor([500.0, 0.0, 0.0, 0.0, 0.0])
     clouds = [torch.cat([one, damaged, beyond]), other]
     frame = torch.arange(2).repeat_interleave(torch.tensor([len(cloud) for cloud in clouds]))
-    both = apparent_motion(torch.cat(clouds), frame, 2, GRID)
+    both = motion(torch.cat(clouds), frame, 2)
     for number, cloud in enumerate((one, other)):
-        alone = apparent_motion(cloud, torch.zeros(len(cloud), dtype=torch.int64), 1, GRID)
+        alone = motion(cloud)
         torch.testing.assert_close(both[number], alone[0])
     assert both.isfinite().all()
 
