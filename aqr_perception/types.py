@@ -387,8 +387,6 @@ class Heat:
         image_offset: (B, len(views), rows, columns, 3) from the middle of an image token to the
             projected centre [tokens], u and v, and the log of the depth that the centre would have
             if the focal length were the width of the image (`model.heat.unit_depth`).
-        motion: (B, rows, columns, 4) sine and cosine of the yaw of that object, and its velocity
-            vx, vy [m/s], model frame; None where tokens are not asked for it.
     """
 
     bev: Tensor
@@ -396,7 +394,6 @@ class Heat:
     views: tuple[int, ...]
     offset: Tensor
     image_offset: Tensor
-    motion: Tensor | None = None
 
 
 @dataclass(frozen=True)

@@ -139,8 +139,6 @@ class DecoderConfig:
             tokens say. The rest, and those of a sensor that is absent, start where they learned to.
         seeded: Queries that were placed start with what is known of their token, see `model.seed`
             (needs heat); CMT's start with nothing but a place.
-        motion: Tokens of the LiDAR also say heading and velocity, and the boxes of queries that
-            were placed at them start from that (needs seeded).
         refine: Each layer starts from the centre that the one before it predicted; CMT's
             reference points stay where they are.
         plain_boxes: The head's ``height`` and ``dim`` hold what their names say; in CMT's files
@@ -164,7 +162,6 @@ class DecoderConfig:
     placed: int = 0
     placed_by_images: int = 0
     seeded: bool = False
-    motion: bool = False
     refine: bool = False
     plain_boxes: bool = False
     metric_offsets: bool = False
@@ -187,9 +184,6 @@ class DecoderConfig:
         if self.seeded and not self.heat:
             raise ValueError("decoder.seeded is true and heat false; expected both: queries are "
                              "seeded from what the tokens say")
-        if self.motion and not self.seeded:
-            raise ValueError("decoder.motion is true and seeded false; expected both: queries know "
-                             "motion from the tokens that seed them")
         if not 0.0 <= self.dropout < 1.0:
             raise ValueError(f"decoder.dropout is {self.dropout}; expected 0 or more, below 1")
 
@@ -248,8 +242,8 @@ def tiny() -> DetectorConfig:
                           intensity_scale=1.0, norm_momentum=0.1),
         decoder=DecoderConfig(channels=96, heads=4, layers=3, feedforward=192, queries=200,
                               head_channels=32, position="fourier", heat=True, placed=140,
-                              placed_by_images=60, seeded=True, motion=True, refine=True,
-                              plain_boxes=True, metric_offsets=True, dropout=0.0),
+                              placed_by_images=60, seeded=True, refine=True, plain_boxes=True,
+                              metric_offsets=True, dropout=0.0),
         aqr=AqrConfig(mode="off"),
         separation=(1.5, 2.0, 2.0, 2.0, 2.0, 1.0, 0.6, 0.3, 0.5, 1.0))
 

@@ -15,7 +15,7 @@ from aqr_perception.model.head import Head
 from aqr_perception.model.locality import FourierPosition, Locality
 from aqr_perception.model.memory import Memory, Selection
 from aqr_perception.model.position import Cameras, PositionEmbedding, inverse_sigmoid, range_limits
-from aqr_perception.model.seed import QuerySeed, motion_at, seed_trust, tokens_under
+from aqr_perception.model.seed import QuerySeed, seed_trust, tokens_under
 from aqr_perception.types import Batch
 
 
@@ -74,7 +74,6 @@ class Queries:
         blocked: (D + Q, D + Q) bool, True where a query may not see another; None: all may.
         tokens: (B, D + Q) int64 token that seeds each query, or `seed.NOWHERE`; None: none does.
         heat: (B, T, K) logits of all tokens, where queries are seeded.
-        motion: (B, T, 4) motion that all tokens say, see `Heat`, where boxes start from it.
     """
 
     reference_points: Tensor
@@ -82,7 +81,6 @@ class Queries:
     blocked: Tensor | None = None
     tokens: Tensor | None = None
     heat: Tensor | None = None
-    motion: Tensor | None = None
 
     def behind(self, noisy: Tensor, blocked: Tensor, memory: Memory, selection: Selection
                ) -> Queries:
@@ -197,7 +195,7 @@ class Decoder(nn.Module):
                 near, reading = self.locality(number, trace.references, seeing, places)
                 bias = replace(bias, columns=(*bias.columns, near), reading=reading)
             if number == 0 and self.seed is not None:
-                target, trace.motion = self._seeded(target, queries, batch, attended, routing)
+                target = self._seeded(target, queries, batch, attended, routing)
             keys, values = unchanged if attended is memory else chosen_tokens(attended)
             target, mass = layer(target, trace.positions, keys, values, chosen_bias(memory, bias),
                                  queries.blocked)
@@ -207,20 +205,13 @@ class Decoder(nn.Module):
         return *trace.read(), router.finish(state)
 
     def _seeded(self, target: Tensor, queries: Queries, batch: Batch, memory: Memory,
-                routing: Routing | None) -> tuple[Tensor, Tensor | None]:
-        """What the queries know at the start; nothing where there is no token at all.
-
-        Returns:
-            Content (B, Q, C), and motion (B, Q, 4) where boxes start from it.
-        """
+                routing: Routing | None) -> Tensor:
+        """(B, Q, C) what the queries know at the start; nothing where there is no token at all."""
         if queries.tokens is None or queries.heat is None or not memory.tokens.shape[1]:
-            return target, None
+            return target
         assert self.seed is not None
         trust = seed_trust(routing, batch.gains, memory, queries.tokens)
-        motion = None
-        if queries.motion is not None:
-            motion = trust * motion_at(queries.motion, queries.tokens)
-        return trust * self.seed(memory, queries.heat, queries.tokens), motion
+        return trust * self.seed(memory, queries.heat, queries.tokens)
 
     def _token_positions(self, memory: Memory, cameras: Cameras) -> Tensor:
         """(B, T, C) position embedding of all tokens."""
@@ -242,7 +233,6 @@ class _Trace:
         self.decoder = decoder
         self.cameras = cameras
         self.references = queries.reference_points
-        self.motion: Tensor | None = None
         self.positions = decoder.positions.queries(
             inverse_sigmoid(self.references).sigmoid(), cameras)  # learned ones may leave [0, 1]
         self._starts: list[Tensor] = []
@@ -254,7 +244,7 @@ class _Trace:
     def predict(self, layer: int, target: Tensor) -> tuple[Tensor, Tensor]:
         """The head of a layer that has run: logits (B, Q, K), boxes (B, Q, 10)."""
         states = self.decoder.post_norm(target)[None]
-        logits, boxes = self.decoder.head(states, self._starts[layer][None], layer, self.motion)
+        logits, boxes = self.decoder.head(states, self._starts[layer][None], layer)
         return logits[0], boxes[0]
 
     def after(self, layer: int, target: Tensor) -> None:
@@ -273,7 +263,7 @@ class _Trace:
         """Logits and boxes of all layers in training, of the last one in evaluation."""
         first = 0 if self.decoder.training else len(self._states) - 1
         return self.decoder.head(torch.stack(self._states[first:]),
-                                 torch.stack(self._starts[first:]), first, self.motion)
+                                 torch.stack(self._starts[first:]), first)
 
 
 def _unasked(layer: int, target: Tensor) -> tuple[Tensor, Tensor]:

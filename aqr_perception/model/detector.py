@@ -19,7 +19,7 @@ from aqr_perception.model.config import DetectorConfig
 from aqr_perception.model.decoder import Decoder, Queries
 from aqr_perception.model.heat import HeatHead, place_queries
 from aqr_perception.model.memory import select_sensors
-from aqr_perception.model.seed import all_logits, all_motion
+from aqr_perception.model.seed import all_logits
 from aqr_perception.model.tokens import Tokenizer, as_known
 from aqr_perception.types import Batch, DetectorOutput, Heat
 
@@ -49,9 +49,7 @@ class Detector(nn.Module):
         self.reference_points = nn.Parameter(torch.rand(config.decoder.queries, 3))
         router = build_router(config.decoder.channels, config.decoder.layers, config.aqr)
         self.decoder = Decoder(config, router or Router())
-        self.heat = None
-        if config.decoder.heat:
-            self.heat = HeatHead(config.decoder.channels, config.decoder.motion)
+        self.heat = HeatHead(config.decoder.channels) if config.decoder.heat else None
 
     @property
     def trained(self) -> bool:
@@ -106,6 +104,4 @@ class Detector(nn.Module):
                                            references)
         if not self.config.decoder.seeded:
             return Queries(references)
-        like = self.reference_points
-        return Queries(references, tokens=tokens, heat=all_logits(heat, like),
-                       motion=all_motion(heat, like))
+        return Queries(references, tokens=tokens, heat=all_logits(heat, self.reference_points))

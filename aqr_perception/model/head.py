@@ -71,8 +71,8 @@ class Head(nn.Module):
             elif decoder.metric_offsets:
                 nn.init.zeros_(branch.out_weight)
 
-    def forward(self, states: Tensor, reference_points: Tensor, first: int = 0,
-                motion: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, states: Tensor, reference_points: Tensor, first: int = 0
+                ) -> tuple[Tensor, Tensor]:
         """Read classes and boxes off the queries.
 
         In CMT the ten numbers of a box are laid down in the order (center, height, dim, rot, vel)
@@ -84,8 +84,6 @@ class Head(nn.Module):
             states: (M, B, Q, C) normalised states of decoder layers ``first`` and on.
             reference_points: (M, B, Q, 3) in [0, 1] of the detection range, of the same layers.
             first: Decoder layer of the first of them.
-            motion: (B, Q, 4) sine and cosine of the yaw and velocity [m/s] that each query starts
-                from, as far as its token is trusted; the branches say what is to be added. None: 0.
 
         Returns:
             logits (M, B, Q, K) and boxes (M, B, Q, 10) as `DetectorOutput` has them.
@@ -102,9 +100,6 @@ class Head(nn.Module):
         place_and_size = torch.cat([center, raw["dim"]], dim=-1)
         if self.config.decoder.plain_boxes:
             place_and_size = place_and_size[..., PLAIN_ORDER]
-        moving = torch.cat([raw["rot"], raw["vel"]], dim=-1)
-        if motion is not None:
-            moving = moving + motion
-        return raw["cls_logits"], torch.cat([place_and_size, moving], dim=-1)
+        return raw["cls_logits"], torch.cat([place_and_size, raw["rot"], raw["vel"]], dim=-1)
 
 

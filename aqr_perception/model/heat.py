@@ -1,11 +1,10 @@
 """Where something seems to be, token by token: it teaches the trunks, and places queries.
 
 Each token says for each class whether the centre of an object lies in it, and where in it; one of
-an image also how deep, one of the LiDAR also which way it heads and moves. As a side task that
-gives every token of both trunks a target in every step, where queries reach few of them (CMT starts
-from trunks that were trained elsewhere; a small network that starts from nothing needs this). The
-peaks are also where the queries start (TransFusion, Bai et al., 2022, over the bird's-eye view),
-and `model.seed` tells these what their token knows.
+an image also how deep. As a side task that gives every token of both trunks a target in every step,
+where queries reach few of them (CMT starts from trunks that were trained elsewhere; a small network
+that starts from nothing needs this). The peaks are also where the queries start (TransFusion, Bai
+et al., 2022, over the bird's-eye view), and `model.seed` tells these what their token knows.
 """
 
 from __future__ import annotations
@@ -18,7 +17,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from aqr_perception.model.config import DetectorConfig
-from aqr_perception.model.flow import FLOW_FEATURES
 from aqr_perception.model.memory import Memory
 from aqr_perception.model.position import range_limits
 from aqr_perception.model.precision import single_precision
@@ -35,30 +33,19 @@ that stands on the ground."""
 MIDDLE_DEPTH = 25.0
 """Depth [m], for a focal length of the image's width, that image tokens say at first."""
 
-MOTION_WIDTH = 48
-"""Width inside of what says heading and velocity."""
-
 CROWDED = tuple(CLASS_NAMES.index(name) for name in ("pedestrian", "traffic_cone"))
 """Classes whose objects stand in neighbouring tokens, so that these do not suppress each other."""
 
 
 class HeatHead(nn.Module):
-    """Small layers for each kind of token: what, where in it, and how it moves.
+    """Two linear layers for each kind of token: what, and where in it."""
 
-    Args:
-        channels: Of a token.
-        motion: Whether tokens of the LiDAR say heading and velocity.
-    """
-
-    def __init__(self, channels: int, motion: bool = False) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
         self.bev = nn.Linear(channels, len(CLASS_NAMES))
         self.image = nn.Linear(channels, len(CLASS_NAMES))
         self.offset = nn.Linear(channels, 3)
         self.image_offset = nn.Linear(channels, 3)
-        self.motion = nn.Sequential(
-            nn.Linear(channels + FLOW_FEATURES, MOTION_WIDTH), nn.ReLU(),
-            nn.Linear(MOTION_WIDTH, 4)) if motion else None
         for layer in (self.bev, self.image):
             nn.init.constant_(layer.bias, PRIOR)
         for layer in (self.offset, self.image_offset):
@@ -76,17 +63,7 @@ class HeatHead(nn.Module):
             memory = replace(memory, tokens=memory.tokens.to(self.bev.weight.dtype))
             return Heat(bev=self.bev(memory.bev), image=self.image(memory.images),
                         views=memory.views, offset=self.offset(memory.bev),
-                        image_offset=self.image_offset(memory.images),
-                        motion=self._motion(memory))
-
-    def _motion(self, memory: Memory) -> Tensor | None:
-        """(B, rows, columns, 4) from each cell's token and what seems to move there."""
-        if self.motion is None:
-            return None
-        if memory.flow is None:
-            return memory.bev.new_zeros(*memory.bev.shape[:3], 4)
-        said: Tensor = self.motion(torch.cat([memory.bev, memory.flow.to(memory.bev.dtype)], -1))
-        return said
+                        image_offset=self.image_offset(memory.images))
 
 
 def place_queries(config: DetectorConfig, heat: Heat, image_from_lidar: Tensor, usable: Tensor,

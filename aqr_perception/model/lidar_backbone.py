@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from aqr_perception.model.config import DetectorConfig, LidarConfig
 from aqr_perception.model.precision import single_precision
 from aqr_perception.model.sparse_conv import from_cells, sparse_stages
-from aqr_perception.model.voxelize import Grid, Sorted, grid_of, pillar_index, voxel_means
+from aqr_perception.model.voxelize import Grid, grid_of, pillar_index, voxel_means
 
 NORM_EPS = 1e-3
 """Of the batch norms of the LiDAR branch, as in SECOND and PointPillars."""
@@ -317,16 +317,28 @@ class LidarBranch(nn.Module):
         return self.shared(self.neck(*self.trunk(x)))
 
 
-def tallest_cells(cells: Sorted, count: int) -> Tensor:
+def tallest_cells(points: Tensor, point_frame: Tensor, frames: int, grid: Grid, stride: int,
+                  count: int) -> Tensor:
     """Choose the tokens worth a look: those with points, the greatest spread of heights first.
 
     Args:
-        cells: Points in cells as large as tokens, of B frames.
+        points: (N, 5) of all frames.
+        point_frame: (N,).
+        frames: B.
+        grid: Of the voxels.
+        stride: Cells of it a token.
         count: How many tokens a frame.
 
     Returns:
         (B, count) int64 numbers of tokens, row by row.
     """
-    occupied = cells.highest > -torch.inf
-    spread = torch.where(occupied, cells.highest - cells.lowest, -1.0)
-    return spread.view(cells.frames, -1).topk(count, dim=1).indices
+    coarse = Grid(grid.low, (grid.size[0] * stride, grid.size[1] * stride, grid.size[2]),
+                  (1, grid.shape[1] // stride, grid.shape[2] // stride))
+    index, inside = pillar_index(points, point_frame, coarse)
+    cells, z = coarse.shape[1] * coarse.shape[2], points[:, 2]
+    index = torch.where(inside, index, frames * cells)  # one more cell, for those outside
+    empty = torch.full((frames * cells + 1,), -1.0, dtype=z.dtype, device=z.device)
+    top = empty.scatter_reduce(0, index, z, "amax", include_self=False)
+    low = empty.scatter_reduce(0, index, z, "amin", include_self=False)
+    occupied = empty.scatter(0, index, 0.0)
+    return (occupied + top - low)[:-1].view(frames, cells).topk(count, dim=1).indices

@@ -64,8 +64,6 @@ class Memory:
         image_shape: Rows and columns of each camera's map; (0, 0) if no camera has tokens.
         chosen: (B, K) int64 the tokens that attention reads, the others hold nothing of use;
             None: it reads all. Cells of the bird's-eye view come first, then all image tokens.
-        flow: (B, rows, columns, F) apparent motion in each cell of the bird's-eye view, see
-            `model.flow`; None where the network does not ask for it.
     """
 
     tokens: Tensor
@@ -76,7 +74,6 @@ class Memory:
     views: tuple[int, ...]
     image_shape: tuple[int, int]
     chosen: Tensor | None = None
-    flow: Tensor | None = None
 
     @property
     def bev(self) -> Tensor:

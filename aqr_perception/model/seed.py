@@ -8,7 +8,6 @@ sensor that is left out seeds nothing.
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from aqr_perception.model.aqr.routing import Routing
@@ -55,24 +54,6 @@ def all_logits(heat: Heat, like: Tensor) -> Tensor:
     """(B, T, K) what each token says it holds, in the order of `Memory`; without gradient."""
     both = torch.cat([heat.bev.flatten(1, 2), heat.image.flatten(1, 3)], dim=1)
     return both.detach().to(like.dtype)
-
-
-def all_motion(heat: Heat, like: Tensor) -> Tensor | None:
-    """(B, T, 4) the motion that each token says, see `Heat`; without gradient.
-
-    Zeros for tokens of images, which are not asked; None where no token is.
-    """
-    if heat.motion is None:
-        return None
-    pictured = heat.image.flatten(1, 3).shape[1]
-    return F.pad(heat.motion.flatten(1, 2), (0, 0, 0, pictured)).detach().to(like.dtype)
-
-
-def motion_at(motion: Tensor, token: Tensor) -> Tensor:
-    """(B, Q, 4) of (B, T, 4) what the token of each query (B, Q) says; zeros at `NOWHERE`."""
-    at = token.clamp(min=0)[..., None]
-    said = motion.gather(1, at.expand(-1, -1, motion.shape[-1]))
-    return said.masked_fill(token[..., None] == NOWHERE, 0.0)
 
 
 def seed_trust(routing: Routing | None, gains: Tensor, memory: Memory, token: Tensor) -> Tensor:

@@ -9,12 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from aqr_perception.model.config import DetectorConfig
-from aqr_perception.model.flow import apparent_motion
 from aqr_perception.model.image_backbone import ImageBranch
 from aqr_perception.model.inputs import BGR_MEAN, BGR_STD
 from aqr_perception.model.lidar_backbone import LidarBranch, tallest_cells
 from aqr_perception.model.memory import Memory, Selection, select_sensors
-from aqr_perception.model.voxelize import Sorted, grid_of, token_grid
+from aqr_perception.model.voxelize import grid_of
 from aqr_perception.types import Batch
 
 
@@ -46,24 +45,19 @@ class Tokenizer(nn.Module):
         if self.image is not None and views:
             images = self._images(self.image, batch, usable[:, 1:], views)
         memory = assemble(bev, images, views, usable, self.config.decoder.channels)
-        lidar = self.config.lidar
-        if bev is None or lidar is None:
-            return memory
-        cells = Sorted.of(batch.points, batch.point_frame, len(usable),
-                          token_grid(grid_of(self.config), lidar.stride))
-        if self.config.decoder.motion:
-            memory = replace(memory, flow=apparent_motion(cells) * usable[:, 0, None, None, None])
-        if 0 < lidar.max_tokens < memory.bev_shape[0] * memory.bev_shape[1]:
-            memory = replace(memory, chosen=self._chosen(cells, memory, lidar.max_tokens))
-        return memory
+        return replace(memory, chosen=self._chosen(batch, memory.bev_shape,
+                                                   len(memory.token_sensor)))
 
-    @staticmethod
-    def _chosen(cells: Sorted, memory: Memory, count: int) -> Tensor:
-        """(B, K) the tokens that attention is to read: so many cells, and all image tokens."""
-        tallest = tallest_cells(cells, count)
-        first = memory.bev_shape[0] * memory.bev_shape[1]
-        rest = torch.arange(first, len(memory.token_sensor), device=tallest.device)
-        return torch.cat([tallest, rest.expand(len(tallest), -1)], dim=1)
+    def _chosen(self, batch: Batch, bev_shape: tuple[int, int], tokens: int) -> Tensor | None:
+        """(B, K) the tokens that attention is to read; None: all."""
+        lidar = self.config.lidar
+        cells = bev_shape[0] * bev_shape[1]
+        if lidar is None or not 0 < lidar.max_tokens < cells:
+            return None
+        tallest = tallest_cells(batch.points, batch.point_frame, len(batch.lidar_present),
+                                grid_of(self.config), lidar.stride, lidar.max_tokens)
+        rest = torch.arange(cells, tokens, device=tallest.device).expand(len(tallest), -1)
+        return torch.cat([tallest, rest], dim=1)
 
     @staticmethod
     def _bev(branch: LidarBranch, batch: Batch, usable: Tensor) -> Tensor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -43,13 +42,6 @@ def grid_of(config: DetectorConfig) -> Grid:
                 size=config.lidar.voxel_size, shape=config.lidar.grid)
 
 
-def token_grid(grid: Grid, stride: int) -> Grid:
-    """One layer of cells as large as tokens, ``stride`` of the grid's along x and along y."""
-    depth, rows, columns = grid.shape
-    return Grid(grid.low, (grid.size[0] * stride, grid.size[1] * stride, grid.size[2] * depth),
-                (1, rows // stride, columns // stride))
-
-
 def cell_index(points: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
     """Find the cell of each point.
 
@@ -80,50 +72,6 @@ def _place(points: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
     place = ((points[:, :3] - low) / size).floor_()
     limits = points.new_tensor(grid.shape[::-1])
     return place, ((place >= 0) & (place < limits)).all(dim=1)  # False for NaN
-
-
-@dataclass(frozen=True)
-class Sorted:
-    """Points in the cells of a grid of one layer, for whatever is asked about these.
-
-    Attributes:
-        points: (N, 5) x, y, z [m], intensity, age [s].
-        index: (N,) int64 cell of each among all frames' cells; their number for points outside.
-        frames: B.
-        grid: Of one layer.
-    """
-
-    points: Tensor
-    index: Tensor
-    frames: int
-    grid: Grid
-
-    @staticmethod
-    def of(points: Tensor, point_frame: Tensor, frames: int, grid: Grid) -> Sorted:
-        """Sort the points of B frames, (N, 5) and (N,)."""
-        index, inside = pillar_index(points, point_frame, grid)
-        cells = frames * grid.shape[1] * grid.shape[2]
-        return Sorted(points, torch.where(inside, index, cells), frames, grid)
-
-    @property
-    def cells(self) -> int:
-        """Of all frames."""
-        return self.frames * self.grid.shape[1] * self.grid.shape[2]
-
-    @cached_property
-    def lowest(self) -> Tensor:
-        """(cells,) lowest z [m]; infinite where no point is."""
-        return self._extreme("amin", math.inf)
-
-    @cached_property
-    def highest(self) -> Tensor:
-        """(cells,) highest z [m]; minus infinity where no point is."""
-        return self._extreme("amax", -math.inf)
-
-    def _extreme(self, reduce: str, nowhere: float) -> Tensor:
-        z = self.points[:, 2]
-        start = z.new_full((self.cells + 1,), nowhere)  # one more, for points outside
-        return start.scatter_reduce(0, self.index, z, reduce)[:-1]
 
 
 def voxel_means(points: Tensor, point_frame: Tensor, frames: int, grid: Grid, max_points: int,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -21,13 +21,6 @@ RARE = {"truck": 2.0, "construction_vehicle": 3.0, "bus": 3.0, "trailer": 3.0, "
 is in simulated drives than cars, since the mean over classes counts all of them alike."""
 OFFSET_WEIGHT = 2.0
 """Of an error in metres on the ground, beside what lies where."""
-HEADING_WEIGHT = 2.0
-"""Of errors of sine and cosine of the yaw."""
-VELOCITY_WEIGHT = 1.0
-"""Of an error of the velocity in metres a second, along each axis."""
-SLOW, WRONG_WAY = 2.0, 1.0
-"""Errors [m/s; of sine and cosine] below which the loss is quadratic: most objects stand, and a
-plain L1 has its minimum at "nothing moves" and, for a box that may head either way, at neither."""
 DEPTH_WEIGHT = 4.0
 """Of an error of the log of depth, beside those of a place in tokens."""
 
@@ -37,7 +30,7 @@ def heat_loss(heat: Heat, targets: Sequence[Targets], batch: Batch,
     """What every token of every sensor that is there got wrong (CenterNet, Zhou et al., 2019).
 
     A focal loss for what lies where, for both kinds of tokens; and for tokens with an object's
-    centre in them how far off (L1) they place it, and how they say that it moves.
+    centre in them how far off (L1) they place it.
 
     Args:
         heat: Of the network.
@@ -46,18 +39,15 @@ def heat_loss(heat: Heat, targets: Sequence[Targets], batch: Batch,
         detection_range: x, y, z from and to [m].
 
     Returns:
-        Scalar: the sum of all, each divided by the number of its objects.
+        Scalar: the sum of the four, each divided by the number of its objects.
     """
     none = heat.bev.new_zeros(2, dtype=torch.float32)
-    spots = places = pictured = depths = motions = none
+    spots = places = pictured = depths = none
     if heat.bev.shape[1]:
         shape = heat.bev.shape[1], heat.bev.shape[2]
         wanted = [bev_target(frame, shape, detection_range) for frame in targets]
         spots = spot_loss(heat.bev.float(), torch.stack(wanted), batch.lidar_present)
         places = offset_loss(heat.offset.float(), targets, batch.lidar_present, detection_range)
-        if heat.motion is not None:
-            motions = motion_loss(heat.motion.float(), targets, batch.lidar_present,
-                                  detection_range)
     if heat.views:
         views = list(heat.views)
         size = (int(batch.images.shape[3]), int(batch.images.shape[4]))
@@ -67,7 +57,7 @@ def heat_loss(heat: Heat, targets: Sequence[Targets], batch: Batch,
                              batch.camera_present[:, views].flatten())
         depths = image_offset_loss(heat, targets, batch, size)
     # One exchange between processes, whatever each of them had to look at.
-    sums, objects = torch.stack([spots, places, pictured, depths, motions]).unbind(dim=1)
+    sums, objects = torch.stack([spots, places, pictured, depths]).unbind(dim=1)
     return (sums / normalisers(objects.detach())).sum()
 
 
@@ -106,63 +96,23 @@ def offset_loss(offset: Tensor, targets: Sequence[Targets], there: Tensor,
     Returns:
         (2,) `OFFSET_WEIGHT` times the sum over tokens, and their number.
     """
-    low, high = detection_range[2], detection_range[5]
-    height = offset.new_tensor(HEIGHT * (high - low) + low)
+    rows, columns = offset.shape[1:3]
+    low, high = offset.new_tensor(detection_range[:3]), offset.new_tensor(detection_range[3:])
+    size = (high - low)[:2] / offset.new_tensor([columns, rows])  # of a token [m]
+    middles = _middles(rows, columns, offset) * size + low[:2]
+    height = HEIGHT * (high[2] - low[2]) + low[2]
     total = offset.new_zeros(2)
-    for frame, token, middles, boxes in _objects(offset, targets, there, detection_range):
-        wanted = boxes[:, :3] - torch.cat([middles, height.expand(len(token), 1)], dim=1)
-        wrong = (offset[frame].flatten(0, 1)[token] - wanted).abs().sum()
-        total = total + torch.stack([OFFSET_WEIGHT * wrong, wrong.new_tensor(float(len(token)))])
-    return total
-
-
-def motion_loss(motion: Tensor, targets: Sequence[Targets], there: Tensor,
-                detection_range: Sequence[float]) -> Tensor:
-    """How wrong tokens around the centre of an object are about its yaw and its velocity (Huber).
-
-    A velocity that is not known teaches nothing.
-
-    Args:
-        motion: (B, rows, columns, 4), see `Heat`.
-        targets: One entry a frame.
-        there: (B,) bool: frames whose LiDAR is there.
-        detection_range: x, y, z from and to [m].
-
-    Returns:
-        (2,) the weighted sum over tokens, and their number.
-    """
-    total = motion.new_zeros(2)
-    weights = motion.new_tensor([HEADING_WEIGHT] * 2 + [VELOCITY_WEIGHT] * 2)
-    bend = motion.new_tensor([WRONG_WAY] * 2 + [SLOW] * 2)
-    for frame, token, _, boxes in _objects(motion, targets, there, detection_range):
-        yaw = boxes[:, 6:7]
-        wanted = torch.cat([yaw.sin(), yaw.cos(), boxes[:, 7:9]], dim=1)
-        said = motion[frame].flatten(0, 1)[token]
-        error = (said - wanted.where(wanted.isfinite(), said.detach())).abs()
-        wrong = (torch.where(error < bend, error.square() / (2 * bend), error - bend / 2)
-                 * weights).sum()
-        total = total + torch.stack([wrong, wrong.new_tensor(float(len(token)))])
-    return total
-
-
-def _objects(like: Tensor, targets: Sequence[Targets], there: Tensor,
-             detection_range: Sequence[float]) -> Iterator[tuple[int, Tensor, Tensor, Tensor]]:
-    """Tokens (of B, rows, columns, ...) around objects, frame by frame where there are any.
-
-    Yields:
-        The frame, indices of M tokens, (M, 2) x, y of their middles [m], and (M, 9) the boxes.
-    """
-    rows, columns = like.shape[1:3]
-    low, high = like.new_tensor(detection_range[:2]), like.new_tensor(detection_range[3:5])
-    size = (high - low) / like.new_tensor([columns, rows])  # of a token [m]
-    middles = _middles(rows, columns, like) * size + low
     for frame in range(len(targets)):
-        boxes = targets[frame].boxes.to(like.dtype)
+        boxes = targets[frame].boxes.to(offset.dtype)
         if not there[frame] or not len(boxes):
             continue
         reach = (boxes[:, 3:5].prod(dim=1).sqrt() / 2).clamp(min=1.5 * float(size.max()))
         token, nearest = _around(middles, boxes[:, :2], reach)
-        yield frame, token, middles[token], boxes[nearest]
+        wanted = boxes[nearest, :3] - torch.cat(
+            [middles[token], height.expand(len(token), 1)], dim=1)
+        wrong = (offset[frame].flatten(0, 1)[token] - wanted).abs().sum()
+        total = total + torch.stack([OFFSET_WEIGHT * wrong, wrong.new_tensor(float(len(token)))])
+    return total
 
 
 def image_offset_loss(heat: Heat, targets: Sequence[Targets], batch: Batch, size: tuple[int, int]

@@ -18,7 +18,7 @@ from aqr_perception.training.augment import Augmentation
 from aqr_perception.training.dataset import FrameSource
 from aqr_perception.types import Annotations, Batch, Heat, SensorFrame
 
-TRUNKS = {"lidar": ("tokenizer.lidar.", "heat.bev.", "heat.offset.", "heat.motion."),
+TRUNKS = {"lidar": ("tokenizer.lidar.", "heat.bev.", "heat.offset."),
           "image": ("tokenizer.image.", "heat.image.", "heat.image_offset.")}
 """What belongs to each trunk, by the beginning of its name."""
 

@@ -13,15 +13,8 @@ from aqr_perception.model.checkpoint import untrained
 from aqr_perception.model.config import tiny
 from aqr_perception.model.inputs import prepare
 from aqr_perception.model.memory import Memory
-from aqr_perception.model.seed import (
-    NOWHERE,
-    QuerySeed,
-    all_motion,
-    motion_at,
-    seed_trust,
-    tokens_under,
-)
-from aqr_perception.types import Controls, Gains, Heat, Mounting
+from aqr_perception.model.seed import NOWHERE, QuerySeed, seed_trust, tokens_under
+from aqr_perception.types import Controls, Gains, Mounting
 
 CELLS, PIXELS, CHANNELS = 6, 4, 8
 
@@ -107,33 +100,3 @@ def test_seeds_change_what_is_found():
     before = detector(batch).logits
     grown(detector.decoder.seed)
     assert not torch.allclose(detector(batch).logits, before)
-
-
-def test_queries_know_the_motion_of_their_token_of_the_lidar():
-    motion = torch.randn(1, 2, 3, 4, requires_grad=True)
-    heat = Heat(torch.zeros(1, 2, 3, 10), torch.zeros(1, 2, 1, PIXELS, 10), (0, 1),
-                torch.zeros(1, 2, 3, 3), torch.zeros(1, 2, 1, PIXELS, 3), motion)
-    said = all_motion(heat, torch.zeros(()))
-    assert said.shape == (1, CELLS + 2 * PIXELS, 4)
-    assert not said.requires_grad
-    found = motion_at(said, torch.tensor([[4, CELLS + 1, NOWHERE]]))
-    torch.testing.assert_close(found[0, 0], motion[0, 1, 1].detach())
-    assert not found[0, 1:].any()
-    assert all_motion(replace(heat, motion=None), torch.zeros(())) is None
-
-
-def test_boxes_start_from_the_motion_of_their_token_as_far_as_it_is_trusted():
-    network = untrained(tiny(), seed=0).eval()
-    said = torch.tensor([0.6, -0.8, 7.0, -2.0])
-    with torch.no_grad():
-        network.heat.motion[-1].weight.zero_()
-        network.heat.motion[-1].bias.copy_(said)
-    batch = prepare([make_frame()], network.config, Mounting(), Controls())
-    boxes = network(batch).boxes[0, 0, :, 6:]
-    placed = network.config.decoder.placed
-    torch.testing.assert_close(boxes[:placed], said.expand(placed, 4))
-    assert not boxes[placed:].any()  # of the cameras' and of learned places
-    gains = batch.gains.clone()
-    gains[:, 0] = 0.25
-    torch.testing.assert_close(network(replace(batch, gains=gains)).boxes[0, 0, :placed, 6:],
-                               0.25 * said.expand(placed, 4))

@@ -10,17 +10,12 @@ import torch.nn.functional as F
 
 from aqr_perception.training.heat_loss import (
     DEPTH_WEIGHT,
-    HEADING_WEIGHT,
     OFFSET_WEIGHT,
     RARE,
-    SLOW,
-    VELOCITY_WEIGHT,
-    WRONG_WAY,
     bev_target,
     heat_loss,
     image_offset_loss,
     image_target,
-    motion_loss,
     offset_loss,
     spot_loss,
 )
@@ -174,42 +169,3 @@ def test_no_object_is_no_error():
     loss = heat_loss(heat, [targets(), targets()], batch, RANGE)
     assert float(loss) == pytest.approx(0.0, abs=1e-6)
     assert F.softplus(torch.tensor(-20.0)) > 0
-
-
-def moving(yaw, velocity):
-    frame = targets(CAR)
-    frame.boxes[0, 6:] = torch.tensor([yaw, *velocity])
-    return frame
-
-
-def test_tokens_around_an_object_are_asked_for_its_motion():
-    right = torch.zeros(2, 90, 90, 4)
-    right[:, ..., :] = torch.tensor([math.sin(2.0), math.cos(2.0), -3.0, 5.0])
-    truth, there = [moving(2.0, (-3.0, 5.0)), targets()], torch.tensor([True, True])
-    loss, count = motion_loss(right, truth, there, RANGE)
-    assert float(loss) == pytest.approx(0.0, abs=1e-5)
-    assert count == offset_loss(right[..., :3], truth, there, RANGE)[1] > 1
-    wrong = right + torch.tensor([0.1, -0.2, SLOW / 2, -3 * SLOW])
-    loss, _ = motion_loss(wrong, truth, there, RANGE)
-    heading = (0.1 ** 2 + 0.2 ** 2) / 2 / WRONG_WAY
-    assert float(loss / count) == pytest.approx(
-        heading * HEADING_WEIGHT + (SLOW / 8 + 2.5 * SLOW) * VELOCITY_WEIGHT, rel=1e-4)
-    assert not motion_loss(wrong, truth, ~there, RANGE).any()
-
-
-def test_an_unknown_velocity_teaches_nothing_and_the_heading_still_does():
-    said = torch.zeros(1, 90, 90, 4, requires_grad=True)
-    truth = [moving(0.5, (math.nan, math.nan))]
-    loss, _ = motion_loss(said, truth, torch.tensor([True]), RANGE)
-    loss.backward()
-    assert said.grad.isfinite().all()
-    assert said.grad[..., :2].any()
-    assert not said.grad[..., 2:].any()
-
-
-def test_motion_is_part_of_the_loss_where_tokens_say_it():
-    truth, batch = [moving(2.0, (-3.0, 5.0)), targets(MAN)], make_batch()
-    heat = perfect(truth, batch)
-    without = heat_loss(heat, truth, batch, RANGE)
-    flat = heat_loss(replace(heat, motion=torch.zeros(2, 90, 90, 4)), truth, batch, RANGE)
-    assert float(flat) > float(without) + 0.5
