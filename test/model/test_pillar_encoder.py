@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from aqr_perception.model import lidar_backbone
+from aqr_perception.model import pillars
 from aqr_perception.model.config import tiny
-from aqr_perception.model.lidar_backbone import PillarEncoder
+from aqr_perception.model.pillars import PillarEncoder
 from aqr_perception.model.voxelize import grid_of
 
 FRAMES = 3
@@ -43,7 +43,7 @@ def cloud(count=5000):
 
 @pytest.mark.parametrize("chunk", [100_000, 777])
 def test_training_is_what_the_layers_do_one_by_one(encoders, chunk, monkeypatch):
-    monkeypatch.setattr(lidar_backbone, "CHUNK", chunk)
+    monkeypatch.setattr(pillars, "CHUNK", chunk)
     wanted = torch.randn(FRAMES, 32, 180, 180, dtype=torch.float64)
     points, frame = cloud()
     maps = []
