@@ -8,7 +8,8 @@ All runs start from the same trained weights, see the same batches and differ in
 are measured on the same frames. OUT holds a folder a run and the page with its figures. An
 interrupted experiment goes on where it stopped; with --budget, steps and frames become fewer until
 it fits into so many hours. --only and --seeds do a part of it; the page always shows all runs that
-are done, and --page-only writes it and does nothing else.
+are done, and --page-only writes it and does nothing else. --known takes what an earlier page holds,
+so that a night's work can be done in parts on machines that keep nothing.
 """
 
 from __future__ import annotations
@@ -35,6 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="do no run; write the page of those that are done")
     parser.add_argument("--page", type=Path, metavar="DIR",
                         help="where the page and its figures go (default: OUT/page)")
+    parser.add_argument("--known", type=Path, metavar="FILE",
+                        help="experiment.json of a page: runs that it holds, done with the same "
+                             "settings, weights and drives, are not done again")
     parser.add_argument("--processes", type=int, metavar="N",
                         help="runs at once, each of one thread (default: one a core)")
     parser.add_argument("--device", default="cpu", help="auto, cpu, cuda or cuda:N (default: cpu)")
@@ -49,6 +53,7 @@ def run(args: argparse.Namespace) -> int:
     """
     from aqr_perception.experiment.config_file import load_config
     from aqr_perception.experiment.experiment import Place, chosen_jobs, done_so_far, run_experiment
+    from aqr_perception.experiment.known import NOTHING, read_known
     from aqr_perception.experiment.page import write_page
     from aqr_perception.experiment.pictures import draw_pictures
 
@@ -62,12 +67,14 @@ def run(args: argparse.Namespace) -> int:
     config = load_config(args.config)
     place = Place(args.drives, args.out, args.init, args.device, processes)
     jobs = chosen_jobs(config, args.only, args.seeds)
+    known = read_known(args.known) if args.known else NOTHING
     if not args.page_only:
-        run_experiment(config, place, args.budget, jobs)
-    size, results = done_so_far(config, place)
+        run_experiment(config, place, args.budget, jobs, known)
+    size, figures = done_so_far(config, place, known)
     folder = args.page or args.out / "page"
-    pictures = draw_pictures(config, place, size, folder)
-    page = write_page(config, size, results, folder, pictures)
-    print(f"{page}: {len(results)} of {len(config.jobs())} runs, of {size.steps} steps, "
+    pictures = draw_pictures(config, place, size, folder, known)
+    page = write_page(config, size, figures, folder, pictures)
+    done = sum(len(run.seeds) for run in figures.values())
+    print(f"{page}: {done} of {len(config.jobs())} runs, of {size.steps} steps, "
           f"{size.clean_frames} clean frames, {size.frames} under each fault")
     return 0

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from aqr_perception.experiment.config import ExperimentConfig
 from aqr_perception.experiment.drives import Drives
+from aqr_perception.experiment.figures import RunFigures, figures_of
 from aqr_perception.experiment.files import write_json
 from aqr_perception.experiment.job import RESULT_FILE, Job
+from aqr_perception.experiment.known import NOTHING, Known, joined
 from aqr_perception.experiment.processes import run_jobs
 from aqr_perception.experiment.size import Cost, Size, fitted_size, full_size
 from aqr_perception.recordings.json_file import read_json
@@ -63,7 +64,7 @@ def chosen_jobs(config: ExperimentConfig, names: str | None, seeds: str | None
 
 
 def run_experiment(config: ExperimentConfig, place: Place, hours: float | None,
-                   chosen: Sequence[tuple[str, int]]) -> None:
+                   chosen: Sequence[tuple[str, int]], known: Known = NOTHING) -> None:
     """Do the chosen runs that are not done yet.
 
     Args:
@@ -73,36 +74,44 @@ def run_experiment(config: ExperimentConfig, place: Place, hours: float | None,
             fit. None: as many as the configuration says. The choice is kept in the folder, and is
             not made again.
         chosen: Runs and seeds, see `chosen_jobs`.
+        known: Runs that were done elsewhere; they are not done again, unless another is to learn
+            from their weights.
 
     Raises:
-        ValueError: An input does not fit, the folder holds another experiment, or a run failed.
+        ValueError: An input does not fit, the folder or what is known is of another experiment, or
+            a run failed.
         OSError: A file cannot be read or written.
     """
     size = _size(config, place, hours)
-    jobs = [place.job(config, name, seed, size) for name, seed in chosen]
-    for job in jobs:
-        _check_teacher(config, job, jobs)
-    run_jobs(jobs, place.processes)
+    asked = [place.job(config, name, seed, size) for name, seed in chosen]
+    for job in asked:
+        _check_teacher(config, job, asked)
+    jobs = [job for job in asked if not known.has(job)]
+    taught_by = {job.teacher for job in jobs if not job.finished}
+    run_jobs([job for job in asked if job in jobs or job.folder in taught_by], place.processes)
 
 
-def done_so_far(config: ExperimentConfig, place: Place) -> tuple[Size, list[Any]]:
-    """All that is done, by this call or an earlier one.
+def done_so_far(config: ExperimentConfig, place: Place, known: Known = NOTHING
+                ) -> tuple[Size, dict[str, RunFigures]]:
+    """All that is done, by this call, an earlier one, or elsewhere.
 
     Returns:
-        How much each run does, and the content of the result file of each run and seed that is
-        done, seed by seed.
+        How much each run does, and the figures of every run of which a seed is done.
 
     Raises:
-        ValueError: The folder holds another experiment, or no run of this one is done.
-        OSError: The folder holds no experiment.
+        ValueError: The folder or what is known is of another experiment, or no run of this one is
+            done.
+        OSError: The folder holds no experiment, and nothing is known.
     """
-    size = Size.of_json(read_json(place.out / SIZE_FILE))
+    path = place.out / SIZE_FILE
+    size = Size.of_json(known.size if known.size and not path.exists() else read_json(path))
     jobs = [place.job(config, name, seed, size) for name, seed in config.jobs()]
-    results = [read_json(job.result) for job in jobs if job.finished]
-    if not results:
+    own = figures_of(config, [read_json(job.result) for job in jobs if job.finished])
+    figures = joined(config, own, known.of(jobs))
+    if not figures:
         raise ValueError(f"{place.out}: no run is done yet; expected one at least, of "
                          f"{', '.join(config.runs)}")
-    return size, results
+    return size, figures
 
 
 def _listed(option: str, text: str | None, known: list[str]) -> list[str]:

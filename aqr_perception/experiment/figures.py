@@ -55,6 +55,7 @@ class RunFigures:
         once: Nothing is drawn in it, so that its one seed stands for all.
         curves: Of training, a mapping by name for each seed; empty where nothing was trained.
         monitor: Likewise.
+        settings: That each seed was done with, see `job`.
     """
 
     name: str
@@ -63,6 +64,7 @@ class RunFigures:
     about: Mapping[str, Any]
     curves: tuple[Mapping[str, Any], ...]
     monitor: tuple[Mapping[str, Any], ...]
+    settings: tuple[Mapping[str, Any], ...] = ()
     once: bool = False
 
     def mean(self, name: str) -> float:
@@ -100,7 +102,7 @@ def figures_of(config: ExperimentConfig, results: Sequence[Result]) -> dict[str,
             {key: tuple(values.get(key, math.nan) for values in each) for key in names},
             own[0]["about"],
             tuple(one["curves"] for one in trained), tuple(one["monitor"] for one in trained),
-            once=not run.train)
+            tuple(one["settings"] for one in own), once=not run.train)
     return found
 
 

@@ -26,15 +26,29 @@ def hold_to(path: Path, fixed: Mapping[str, Any]) -> None:
     Raises:
         ValueError: Others are.
     """
-    fixed = json.loads(json.dumps(fixed))
     if not path.exists():
         write_json(path, fixed)
         return
-    before = read_json(path)
+    compare(path.parent, "folder", read_json(path), fixed)
+
+
+def compare(where: Path, kind: str, before: Mapping[str, Any], fixed: Mapping[str, Any]) -> None:
+    """Compare settings of a run with those that it was done with, as JSON holds them.
+
+    Args:
+        where: What holds the run.
+        kind: Whether that is a ``folder`` or a ``file``.
+        before: Its settings.
+        fixed: Those that it should have.
+
+    Raises:
+        ValueError: They differ.
+    """
+    fixed = json.loads(json.dumps(fixed))
     for name in sorted(fixed.keys() | before.keys()):
         if fixed.get(name) != before.get(name):
-            raise ValueError(f"{path.parent}: holds a run with {name} = {before.get(name)!r}, this "
-                             f"one has {fixed.get(name)!r}; use another folder, or the same "
+            raise ValueError(f"{where}: holds a run with {name} = {before.get(name)!r}, this one "
+                             f"has {fixed.get(name)!r}; use another {kind}, or the same "
                              "settings")
 
 

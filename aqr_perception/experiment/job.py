@@ -104,6 +104,13 @@ class Job:
                               for name in evaluation.fault_names)]
 
     @property
+    def fixed(self) -> dict[str, Any]:
+        """What must be as it was for a run to be gone on with, or taken as it is."""
+        return {**fixed_settings(self.config, self.name, self.size.steps),
+                "frames": self.size.frames, "clean_frames": self.size.clean_frames,
+                "start": digest(self.start), "drives": drives_digest(self.drives)}
+
+    @property
     def finished(self) -> bool:
         """Whether all figures are there.
 
@@ -114,7 +121,7 @@ class Job:
             return False
         if self.probe:
             return True
-        hold_to(self.folder / SETTINGS_FILE, _fixed(self))
+        hold_to(self.folder / SETTINGS_FILE, self.fixed)
         return read_json(self.result)["parts"] == self.parts
 
     @property
@@ -139,7 +146,7 @@ def work(job: Job, done: Callable[[float], None]) -> None:
     if job.probe:
         write_json(job.result, _probe(job))
         return
-    fixed = _fixed(job)
+    fixed = job.fixed
     hold_to(job.folder / SETTINGS_FILE, fixed)
     run, cost = job.config.runs[job.name], job.size.cost(job.name)
     training = None
@@ -250,13 +257,6 @@ def _probe(job: Job) -> dict[str, float]:
         measure_fault(watched, drives, settings, PROBE_FRAMES, job.seed, lambda: None)
         took.append((time.perf_counter() - started) / (PROBE_FRAMES * len(settings)))
     return {"step": step, "frame": took[-1]}
-
-
-def _fixed(job: Job) -> dict[str, Any]:
-    """What must be as it was for a folder to be gone on with."""
-    return {**fixed_settings(job.config, job.name, job.size.steps), "frames": job.size.frames,
-            "clean_frames": job.size.clean_frames, "start": digest(job.start),
-            "drives": drives_digest(job.drives)}
 
 
 def _about(detector: Detector, job: Job) -> dict[str, Any]:

@@ -14,14 +14,15 @@ from aqr_perception import __version__
 from aqr_perception.experiment.comparing import Comparison, Conclusion
 from aqr_perception.experiment.conclusions import Conclusions
 from aqr_perception.experiment.config import ExperimentConfig
-from aqr_perception.experiment.figures import RunFigures, figures_of
+from aqr_perception.experiment.figures import RunFigures
 from aqr_perception.experiment.files import write_json
+from aqr_perception.experiment.known import FIGURES_FILE, to_json
 from aqr_perception.experiment.pictures import Pictures
 from aqr_perception.experiment.plots import draw_plots
 from aqr_perception.experiment.size import Size
 from aqr_perception.experiment.tables import Tables
 
-FIGURES_FILE, PAGE_FILE = "experiment.json", "index.html"
+PAGE_FILE = "index.html"
 STYLE = ("body{font:15px sans-serif;margin:2em auto;max-width:100em;padding:0 1em;color:#222}"
          "table{border-collapse:collapse;margin:1em 0;font-variant-numeric:tabular-nums}"
          "td,th{padding:.2em .7em;text-align:right;border-bottom:1px solid #ddd}"
@@ -39,14 +40,14 @@ HOW_TO_READ = (
     "compare, not levels. Faults with * are kept from training.")
 
 
-def write_page(config: ExperimentConfig, size: Size, results: Sequence[Mapping[str, Any]],
+def write_page(config: ExperimentConfig, size: Size, figures: Mapping[str, RunFigures],
                folder: Path, pictures: Pictures) -> Path:
     """Write the page, its plots and the figures behind it.
 
     Args:
         config: The experiment.
         size: How much was done.
-        results: Of the runs and seeds that are done.
+        figures: Of the runs that are done.
         folder: Where to; made if it is not there.
         pictures: That lie in the folder already.
 
@@ -54,24 +55,24 @@ def write_page(config: ExperimentConfig, size: Size, results: Sequence[Mapping[s
         The page.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    figures = figures_of(config, results)
     conclusions = Conclusions(config, figures, size, pictures.changes).all()
     plots = draw_plots(config, figures, folder)
-    write_json(folder / FIGURES_FILE, _document(config, size, figures, conclusions))
+    write_json(folder / FIGURES_FILE, _document(config, size, figures, conclusions, pictures))
     page = folder / PAGE_FILE
     page.write_text(_page(config, figures, conclusions, plots, pictures), encoding="utf-8")
     return page
 
 
 def _document(config: ExperimentConfig, size: Size, figures: Mapping[str, RunFigures],
-              conclusions: Sequence[Conclusion]) -> dict[str, Any]:
+              conclusions: Sequence[Conclusion], pictures: Pictures) -> dict[str, Any]:
     return {
         "version": __version__, "config": asdict(config), "size": size.to_json(),
-        "runs": {name: {"seeds": run.seeds, "about": run.about, "values": {
-            key: [value if math.isfinite(value) else None for value in values]
-            for key, values in run.values.items()}, "curves": run.curves, "monitor": run.monitor}
-            for name, run in figures.items()},
-        "conclusions": [asdict(one) for one in conclusions]}
+        "runs": {name: to_json(run) for name, run in figures.items()},
+        "conclusions": [asdict(one) for one in conclusions],
+        "pictures": {**asdict(pictures), "changes": {
+            name: {kind: [value if math.isfinite(value) else None for value in values]
+                   for kind, values in asdict(change).items()}
+            for name, change in pictures.changes.items()}}}
 
 
 def _page(config: ExperimentConfig, figures: Mapping[str, RunFigures],

@@ -6,6 +6,8 @@ those with some objects in them: on a standing car old data look like new data.
 
 from __future__ import annotations
 
+import math
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +20,7 @@ from aqr_perception.experiment.drawn_views import draw_attention, draw_maps
 from aqr_perception.experiment.drives import Drives, chosen_frames
 from aqr_perception.experiment.experiment import Place
 from aqr_perception.experiment.job import THREADS, Job
+from aqr_perception.experiment.known import NOTHING, Known
 from aqr_perception.experiment.listening import listening
 from aqr_perception.experiment.measuring import lengths, looks
 from aqr_perception.experiment.network import shared_network
@@ -60,28 +63,67 @@ class Pictures:
     frame: str = ""
 
 
-def draw_pictures(config: ExperimentConfig, place: Place, size: Size, folder: Path) -> Pictures:
+def draw_pictures(config: ExperimentConfig, place: Place, size: Size, folder: Path,
+                  known: Known = NOTHING) -> Pictures:
     """Run the chosen frame through the runs that are done, and draw what they do.
+
+    Weights of runs that were done elsewhere are not here. Where one of those is to be drawn, the
+    pictures that came with the figures stay.
 
     Args:
         config: The experiment.
         place: Where it runs; of each run the first seed that is done is drawn.
         size: How much each run does.
         folder: Where pictures go; made if it is not there.
+        known: What was done elsewhere.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    with_maps = [name for name, run in config.runs.items() if run.aqr.mode == "weight_map"]
+    drawn = list(dict.fromkeys([*_watched(config), *with_maps]))
+    jobs = {name: _first_done(config, place, name, size) for name in drawn}
+    if known.pictures and any(name in known.figures and config.runs[name].train
+                              and jobs[name] is None for name in drawn):
+        return _brought(known, folder)
     torch.set_num_threads(THREADS)
     drives = Drives.open(place.drives).held_out
     frame = chosen_frame(drives, size.frames)
-    with_maps = [name for name, run in config.runs.items() if run.aqr.mode == "weight_map"]
     views: dict[str, dict[str, View]] = {}
-    for name in dict.fromkeys([*_watched(config), *with_maps]):
-        job = _first_done(config, place, name, size)
+    for name, job in jobs.items():
         detector = None if job is None else _network(job)
         if detector is not None:
             scenes = MAP_SCENES if name in with_maps else SCENES
             views[name] = _views(detector, config.runs[name].oracle, drives, scenes, frame, place)
     return _draw(config, views, folder, f"drive {frame[0]}, frame {frame[1]}")
+
+
+def _brought(known: Known, folder: Path) -> Pictures:
+    """The pictures that lie beside the figures that are known.
+
+    Raises:
+        ValueError: The file says something else of them.
+        OSError: One is not there.
+    """
+    said = dict(known.pictures)
+    try:
+        changes = {name: Change(*(_pair(change[kind]) for kind in ("zeros", "of_report", "ours")))
+                   for name, change in said.pop("changes").items()}
+        pictures = Pictures(changes=changes, **said)
+        files = [name for name in (pictures.attention, pictures.gate_maps,
+                                   *pictures.maps.values()) if name]
+        if any(Path(name).name != name for name in files):
+            raise ValueError("a file elsewhere")
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ValueError(f"{known.path}: pictures: {error!r}; expected what 'experiment' writes "
+                         "beside its page") from None
+    for name in files:
+        if (known.path.parent / name).resolve() != (folder / name).resolve():
+            shutil.copyfile(known.path.parent / name, folder / name)
+    return pictures
+
+
+def _pair(values: Sequence[float | None]) -> tuple[float, float]:
+    first, second = (math.nan if value is None else float(value) for value in values)
+    return first, second
 
 
 def chosen_frame(drives: DriveFolder, count: int) -> tuple[int, int]:

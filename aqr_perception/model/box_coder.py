@@ -10,6 +10,7 @@ from torch import Tensor
 
 from aqr_perception.geometry import rigid
 from aqr_perception.geometry.boxes import Boxes3D
+from aqr_perception.model.constants import constant
 from aqr_perception.model.separation import kept_apart
 from aqr_perception.types import Controls, Detections, DetectorOutput, Mounting, SensorFrame
 
@@ -78,8 +79,8 @@ def top_boxes(logits: Tensor, boxes: Tensor, count: int, post_range: Sequence[fl
     query = torch.div(index, classes, rounding_mode="floor")
     code = boxes.gather(1, query[..., None].expand(-1, -1, boxes.shape[-1]))
     decoded = decode_boxes(code)
-    limits = decoded.new_tensor(post_range)
-    inside = ((decoded[..., :3] >= limits[:3]) & (decoded[..., :3] <= limits[3:])).all(dim=-1)
+    low, high = constant(post_range[:3], decoded), constant(post_range[3:], decoded)
+    inside = ((decoded[..., :3] >= low) & (decoded[..., :3] <= high)).all(dim=-1)
     return decoded, scores, index % classes, inside & decoded.isfinite().all(dim=-1)
 
 

@@ -11,12 +11,21 @@ from torch import Tensor, nn
 from aqr_perception.model.aqr.routing import Look, Router, Routing, Scene
 from aqr_perception.model.attention import EXCLUDED, NO_BIAS, Attention, Bias, Columns
 from aqr_perception.model.config import DecoderConfig, DetectorConfig
+from aqr_perception.model.constants import picked
 from aqr_perception.model.head import Head
-from aqr_perception.model.locality import FourierPosition, Locality
+from aqr_perception.model.locality import (
+    FourierPosition,
+    Locality,
+    query_directions,
+    token_directions,
+)
 from aqr_perception.model.memory import Memory, Selection
 from aqr_perception.model.position import Cameras, PositionEmbedding, inverse_sigmoid, range_limits
 from aqr_perception.model.seed import QuerySeed, seed_trust, tokens_under
 from aqr_perception.types import Batch
+
+CENTER = (0, 1, 4)
+"""Where x, y, z stand among the ten numbers of a box."""
 
 
 class DecoderLayer(nn.Module):
@@ -177,14 +186,15 @@ class Decoder(nn.Module):
         """`forward` in the precision of the parameters, but for the kernel of cross-attention."""
         cameras = Cameras(batch.image_from_lidar, selection.usable[:, 1:])
         memory = self._plain(memory)
-        memory = replace(memory, positions=self._token_positions(memory, cameras))
+        directions = self._token_directions(memory, cameras)
+        memory = replace(memory, positions=self._token_positions(memory, cameras, directions))
         trusted = selection.usable if look is None else look.trusted
         seeing = replace(cameras, usable=trusted[:, 1:])
         trace = _Trace(self, memory, queries, seeing, batch, history)
         router = self.router if selection.routed else Router()
         state = router.start(trace.scene, look)
         gain_bias = None if selection.unbiased else sensor_bias(memory, batch.gains)
-        places = self.locality.keys(memory, cameras) if self.locality else None
+        places = self.locality.keys(memory, directions) if self.locality else None
         unchanged = chosen_tokens(memory)
         target = torch.zeros_like(trace.positions)
         for number, layer in enumerate(self.layers):
@@ -192,7 +202,7 @@ class Decoder(nn.Module):
             bias = routing_bias(routing, gain_bias, memory.present.shape[1], target)
             bias = replace(bias, kernel=kernel, runs=memory.runs)
             if self.locality is not None and places is not None:
-                near, reading = self.locality(number, trace.references, seeing, places)
+                near, reading = self.locality(number, trace.references, trace.directions, places)
                 bias = replace(bias, columns=(*bias.columns, near), reading=reading)
             if number == 0 and self.seed is not None:
                 target = self._seeded(target, queries, batch, attended, routing)
@@ -213,16 +223,36 @@ class Decoder(nn.Module):
         trust = seed_trust(routing, batch.gains, memory, queries.tokens)
         return trust * self.seed(memory, queries.heat, queries.tokens)
 
-    def _token_positions(self, memory: Memory, cameras: Cameras) -> Tensor:
+    def _token_directions(self, memory: Memory, cameras: Cameras) -> Tensor | None:
+        """(B, len(views), N, 3) where image tokens look, for networks with `Locality`."""
+        if self.locality is None or not memory.views:
+            return None
+        return token_directions(self.config, cameras.of(memory.views), *memory.image_shape)
+
+    def _token_positions(self, memory: Memory, cameras: Cameras, directions: Tensor | None
+                         ) -> Tensor:
         """(B, T, C) position embedding of all tokens."""
         parts = [memory.tokens.new_zeros(len(memory.tokens), 0, memory.tokens.shape[2])]
         if memory.bev_shape[0]:
             parts.append(self.positions.bev(*memory.bev_shape, memory.tokens).expand(
                 len(memory.tokens), -1, -1))
-        if memory.views:
-            parts.append(self.positions.images(cameras.of(memory.views), *memory.image_shape)
-                         .flatten(1, 2))
+        if isinstance(self.positions, PositionEmbedding):
+            if memory.views:
+                parts.append(self.positions.images(cameras.of(memory.views), *memory.image_shape)
+                             .flatten(1, 2))
+        elif directions is not None:
+            parts.append(self.positions.images(directions).flatten(1, 2))
         return torch.cat(parts, dim=1)
+
+    def query_positions(self, references: Tensor, cameras: Cameras) -> tuple[Tensor, Tensor]:
+        """(B, Q, C) position embedding of queries, and (B, Q, 3) where they are seen.
+
+        The second is empty for networks without `Locality`, which do not look at it.
+        """
+        if isinstance(self.positions, PositionEmbedding):
+            return self.positions.queries(references, cameras), references[..., :0]
+        directions = query_directions(self.config, references, cameras)
+        return self.positions.queries(references, directions), directions
 
 
 class _Trace:
@@ -233,7 +263,7 @@ class _Trace:
         self.decoder = decoder
         self.cameras = cameras
         self.references = queries.reference_points
-        self.positions = decoder.positions.queries(
+        self.positions, self.directions = decoder.query_positions(
             inverse_sigmoid(self.references).sigmoid(), cameras)  # learned ones may leave [0, 1]
         self._starts: list[Tensor] = []
         self._states: list[Tensor] = []
@@ -255,9 +285,10 @@ class _Trace:
         if config.decoder.refine and layer + 1 < config.decoder.layers:
             _, boxes = self.decoder.head(self._states[-1][None], self.references[None], layer)
             low, high = range_limits(config, boxes)
-            center = (boxes[0][..., [0, 1, 4]].detach() - low) / (high - low)
+            center = (picked(boxes[0].detach(), -1, CENTER) - low) / (high - low)
             self.references = center.clamp(0.0, 1.0)
-            self.positions = self.decoder.positions.queries(self.references, self.cameras)
+            self.positions, self.directions = self.decoder.query_positions(self.references,
+                                                                           self.cameras)
 
     def read(self) -> tuple[Tensor, Tensor]:
         """Logits and boxes of all layers in training, of the last one in evaluation."""

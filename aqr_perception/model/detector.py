@@ -18,7 +18,6 @@ from aqr_perception.model.aqr.routing import Router
 from aqr_perception.model.config import DetectorConfig
 from aqr_perception.model.decoder import Decoder, Queries
 from aqr_perception.model.heat import HeatHead, place_queries
-from aqr_perception.model.memory import select_sensors
 from aqr_perception.model.seed import all_logits
 from aqr_perception.model.tokens import Tokenizer, as_known
 from aqr_perception.types import Batch, DetectorOutput, Heat
@@ -68,10 +67,7 @@ class Detector(nn.Module):
         Returns:
             All decoder layers in training mode, the last one in evaluation.
         """
-        has_input = select_sensors(batch, self.config.lidar is not None,
-                                   self.config.image is not None).usable.any(dim=1)
-        batch, selection = as_known(batch, self.config)
-
+        batch, selection, usable = as_known(batch, self.config)
         memory = self.tokenizer(batch, selection)
         heat = self.heat(memory) if self.heat else None
         look = self.decoder.look(memory, batch, selection, history)
@@ -86,7 +82,7 @@ class Detector(nn.Module):
         noisy = queries.denoising
         return DetectorOutput(
             logits=logits[:, :, noisy:], boxes=boxes[:, :, noisy:], reference_points=references,
-            has_input=has_input, dn_logits=logits[:, :, :noisy] if noisy else None,
+            has_input=usable.any(dim=1), dn_logits=logits[:, :, :noisy] if noisy else None,
             dn_boxes=boxes[:, :, :noisy] if noisy else None, heat=heat, aqr=report)
 
     def place(self, heat: Heat | None, batch: Batch, usable: Tensor) -> Queries:

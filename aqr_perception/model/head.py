@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from aqr_perception.model.config import DetectorConfig
+from aqr_perception.model.constants import picked
 from aqr_perception.model.position import inverse_sigmoid, range_limits
 from aqr_perception.types import CLASS_NAMES
 
@@ -24,7 +25,7 @@ PLAIN_ORDER = (0, 1, 3, 4, 2, 5)
 
 
 class Branch(nn.Module):
-    """A small MLP for each decoder layer, all of them evaluated at once.
+    """The parameters of a small MLP for each decoder layer; `Branches` evaluates them.
 
     Args:
         layers: L.
@@ -44,14 +45,26 @@ class Branch(nn.Module):
             bound = 1 / math.sqrt(weight.shape[2])
             nn.init.uniform_(weight, -bound, bound)
 
-    def forward(self, states: Tensor, first: int) -> Tensor:
-        """(M, N, C) states of layers first..first+M-1 → (M, N, leaving)."""
+
+class Branches(nn.ModuleDict):
+    """Branches of one hidden width, all of them and all layers evaluated at once."""
+
+    def forward(self, states: Tensor, first: int) -> dict[str, Tensor]:
+        """(M, N, C) states of layers first..first+M-1 → by name (M, N, leaving)."""
         chosen = slice(first, first + len(states))
-        x = torch.bmm(states, self.hidden_weight[chosen].transpose(1, 2))
+
+        def of_all(parameter: str) -> list[Tensor]:
+            return [getattr(branch, parameter)[chosen] for branch in self.values()]
+
+        x = torch.bmm(states, torch.cat(of_all("hidden_weight"), dim=1).transpose(1, 2))
+        x = x.unflatten(-1, (len(self), -1))  # (M, N, branches, hidden)
         x = F.layer_norm(x, x.shape[-1:], eps=1e-6)
-        x = F.relu(x * self.norm_weight[chosen, None] + self.norm_bias[chosen, None])
-        return torch.baddbmm(self.out_bias[chosen, None], x,
-                             self.out_weight[chosen].transpose(1, 2))
+        weight, bias = (torch.stack(of_all(name), dim=1)[:, None]
+                        for name in ("norm_weight", "norm_bias"))
+        x = torch.addcmul(bias, x, weight).relu()
+        return {name: torch.baddbmm(out_bias[:, None], own, out_weight.transpose(1, 2))
+                for name, own, out_weight, out_bias in zip(
+                    self, x.unbind(2), of_all("out_weight"), of_all("out_bias"))}
 
 
 class Head(nn.Module):
@@ -61,7 +74,7 @@ class Head(nn.Module):
         super().__init__()
         decoder = config.decoder
         self.config = config
-        self.branches = nn.ModuleDict({
+        self.branches = Branches({
             name: Branch(decoder.layers, decoder.channels, decoder.head_channels, leaving)
             for name, leaving in BRANCHES.items()})
         for name, branch in self.branches.items():
@@ -88,9 +101,8 @@ class Head(nn.Module):
         Returns:
             logits (M, B, Q, K) and boxes (M, B, Q, 10) as `DetectorOutput` has them.
         """
-        flat = states.flatten(1, 2)
-        raw = {name: branch(flat, first).unflatten(1, states.shape[1:3])
-               for name, branch in self.branches.items()}
+        raw = {name: said.unflatten(1, states.shape[1:3])
+               for name, said in self.branches(states.flatten(1, 2), first).items()}
         low, high = range_limits(self.config, reference_points)
         offset = torch.cat([raw["center"], raw["height"]], dim=-1)
         if self.config.decoder.metric_offsets:
@@ -99,7 +111,7 @@ class Head(nn.Module):
             center = (offset + inverse_sigmoid(reference_points)).sigmoid() * (high - low) + low
         place_and_size = torch.cat([center, raw["dim"]], dim=-1)
         if self.config.decoder.plain_boxes:
-            place_and_size = place_and_size[..., PLAIN_ORDER]
+            place_and_size = picked(place_and_size, -1, PLAIN_ORDER)
         return raw["cls_logits"], torch.cat([place_and_size, raw["rot"], raw["vel"]], dim=-1)
 
 

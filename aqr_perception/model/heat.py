@@ -17,8 +17,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from aqr_perception.model.config import DetectorConfig
+from aqr_perception.model.constants import numbers, picked
 from aqr_perception.model.memory import Memory
-from aqr_perception.model.position import range_limits
+from aqr_perception.model.position import inverse, range_limits
 from aqr_perception.model.precision import single_precision
 from aqr_perception.model.seed import NOWHERE
 from aqr_perception.types import CLASS_NAMES, Heat
@@ -130,7 +131,7 @@ def unit_depth(image_from_lidar: Tensor, width: int) -> Tensor:
 def _peak_heights(scores: Tensor) -> Tensor:
     """(N, K, rows, columns) → (N, rows·columns) the highest peak in each token; none: -inf."""
     peaks = F.max_pool2d(scores, 3, 1, 1) == scores
-    peaks[:, CROWDED] = True
+    peaks.index_fill_(1, numbers(CROWDED, peaks.device), True)
     highest = scores.masked_fill(~peaks, -torch.inf).amax(dim=1)  # over the classes
     return highest.flatten(1)
 
@@ -155,15 +156,15 @@ def _image_peaks(config: DetectorConfig, heat: Heat, image_from_lidar: Tensor, u
     """
     image = config.image
     assert image is not None
-    views = list(heat.views)
     rows, columns = heat.image.shape[2:4]
     highest = _peak_heights(heat.image.detach().flatten(0, 1).permute(0, 3, 1, 2))
     highest = highest.unflatten(0, heat.image.shape[:2])
-    highest = highest.masked_fill(~usable[:, views, None], -torch.inf).flatten(1)
+    highest = highest.masked_fill(~picked(usable, 1, heat.views)[..., None],
+                                  -torch.inf).flatten(1)
     best = highest.topk(min(count, highest.shape[1]), dim=1)
     missing = (0, count - best.indices.shape[1])
     index, there = F.pad(best.indices, missing), F.pad(best.values > -torch.inf, missing)
-    projections = image_from_lidar[:, views]
+    projections = picked(image_from_lidar, 1, heat.views)
     said = heat.image_offset.detach().to(projections.dtype).flatten(1, 3)
     said = said.gather(1, index[..., None].expand(-1, -1, 3))
     view = torch.div(index, rows * columns, rounding_mode="floor")
@@ -172,7 +173,7 @@ def _image_peaks(config: DetectorConfig, heat: Heat, image_from_lidar: Tensor, u
     v = (torch.div(token, columns, rounding_mode="floor") + 0.5 + said[..., 1]) * (
         image.height / rows)
     depth = said[..., 2].clamp(max=6.0).exp() / unit_depth(projections, image.width).gather(1, view)
-    back = torch.linalg.inv(projections.double()).to(said.dtype)  # (B, views, 4, 4)
+    back = inverse(projections)  # (B, views, 4, 4)
     back = back.gather(1, view[..., None, None].expand(-1, -1, 4, 4))
     pixel = torch.stack([u * depth, v * depth, depth, torch.ones_like(depth)], dim=-1)
     with single_precision(back):  # half precision would move a place by metres

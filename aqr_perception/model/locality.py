@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from aqr_perception.model.attention import Columns, Reading
 from aqr_perception.model.config import DetectorConfig
+from aqr_perception.model.constants import constant
 from aqr_perception.model.memory import Memory
 from aqr_perception.model.position import (
     Cameras,
@@ -49,7 +50,6 @@ class FourierPosition(nn.Module):
     def __init__(self, config: DetectorConfig) -> None:
         super().__init__()
         channels = config.decoder.channels
-        self.config = config
         rows, columns = config.lidar.bev_shape if config.lidar else (64, 64)
         halvings = 2.0 ** -torch.arange(self.GROUND_WAVES)
         cycles = torch.stack([torch.cat([columns * halvings, 0 * halvings]),
@@ -65,14 +65,12 @@ class FourierPosition(nn.Module):
         """(rows·columns, C) of the cells of the bird's-eye view."""
         return self.ground(self._waves(bev_cell_centers(rows, columns, like), self.ground_waves))
 
-    def images(self, cameras: Cameras, rows: int, columns: int) -> Tensor:
-        """(B, V, rows·columns, C) of the tokens of each camera."""
-        directions = token_directions(self.config, cameras, rows, columns)
+    def images(self, directions: Tensor) -> Tensor:
+        """(B, V, rows·columns, C) of the tokens of each camera, see `token_directions`."""
         return self.view(self._waves(directions, self.view_waves))
 
-    def queries(self, reference_points: Tensor, cameras: Cameras) -> Tensor:
-        """(B, Q, C) of queries at (B, Q, 3) in [0, 1] of the range."""
-        directions = query_directions(self.config, reference_points, cameras)
+    def queries(self, reference_points: Tensor, directions: Tensor) -> Tensor:
+        """(B, Q, C) of queries at (B, Q, 3) in [0, 1] of the range, see `query_directions`."""
         seen = directions.square().sum(dim=-1, keepdim=True) > 0
         view = self.view(self._waves(directions, self.view_waves))
         return (self.ground(self._waves(reference_points[..., :2], self.ground_waves))
@@ -100,8 +98,13 @@ class Locality(nn.Module):
         self.told = nn.ModuleList(nn.Linear(7 * heads, config.decoder.channels)
                                   for _ in range(layers))
 
-    def keys(self, memory: Memory, cameras: Cameras) -> Tensor:
+    def keys(self, memory: Memory, directions: Tensor | None) -> Tensor:
         """(B, T, 8) the tokens' part of the bias.
+
+        Args:
+            memory: The tokens.
+            directions: (B, len(views), N, 3) of those of cameras, see `token_directions`; None
+                where there are none.
 
         Tokens of the bird's-eye view have x, y [m], -r²/2, 1 and then zeros; those of cameras
         zeros and then the unit direction of their middle and 1.
@@ -114,27 +117,25 @@ class Locality(nn.Module):
             half = -xy.square().sum(dim=-1, keepdim=True) / 2
             ground = torch.cat([xy, half, torch.ones_like(half), xy.new_zeros(len(xy), 4)], dim=-1)
             parts.append(ground.expand(len(tokens), -1, -1))
-        if memory.views:
-            direction = token_directions(self.config, cameras.of(memory.views),
-                                         *memory.image_shape).flatten(1, 2)
+        if directions is not None:
+            direction = directions.flatten(1, 2)
             ones = torch.ones_like(direction[..., :1])
             parts.append(torch.cat([direction.new_zeros(*direction.shape[:-1], 4), direction, ones],
                                    dim=-1))
         return torch.cat(parts, dim=1)
 
-    def forward(self, layer: int, reference_points: Tensor, cameras: Cameras, keys: Tensor
+    def forward(self, layer: int, reference_points: Tensor, directions: Tensor, keys: Tensor
                 ) -> tuple[Columns, Reading]:
         """The bias of one layer, and what its attention is to report back.
 
         Args:
             layer: 0-based.
             reference_points: (B, Q, 3) in [0, 1] of the detection range.
-            cameras: Of the batch.
+            directions: (B, Q, 3) see `query_directions`.
             keys: (B, T, 8) of all tokens, see `keys`.
         """
         low, high = range_limits(self.config, reference_points)
         xy = (reference_points * (high - low) + low)[..., :2]
-        directions = query_directions(self.config, reference_points, cameras)
         ones = torch.ones_like(xy[..., :1])
         half = -xy.square().sum(dim=-1, keepdim=True) / 2
         ground = torch.cat([xy, ones, half], dim=-1)[:, None]
@@ -161,7 +162,7 @@ def token_directions(config: DetectorConfig, cameras: Cameras, rows: int, column
     assert image is not None
     stride_v, stride_u = image.height / rows, image.width / columns
     pixels = pixel_grid(rows, columns, stride_v, stride_u, cameras.image_from_lidar)
-    middle = pixels + pixels.new_tensor([(stride_u - 1) / 2, (stride_v - 1) / 2, 0.0])
+    middle = pixels + constant([(stride_u - 1) / 2, (stride_v - 1) / 2, 0.0], pixels)
     return _direction(middle, cameras.model_from_image)
 
 
@@ -180,14 +181,14 @@ def query_directions(config: DetectorConfig, reference_points: Tensor, cameras: 
     pixels, visible = project(reference_points * (high - low) + low, cameras.image_from_lidar,
                               image.width, image.height)
     seen = (visible & cameras.usable[..., None])[..., None]
-    pixels = pixels.where(seen, pixels.new_tensor([0.0, 0.0, 1.0]))  # else they may be far out
+    pixels = pixels.where(seen, constant([0.0, 0.0, 1.0], pixels))  # else they may be far out
     total = (_direction(pixels, cameras.model_from_image) * seen).sum(dim=1)
     return total / total.norm(dim=-1, keepdim=True).clamp(min=1e-6)
 
 
 def _direction(pixels: Tensor, model_from_image: Tensor) -> Tensor:
     """(..., P, 3) unit vectors from the model's origin to where the pixels' rays are at 25 m."""
-    points = ray_points(pixels, model_from_image, pixels.new_tensor([VIEW_DEPTH]))[..., 0, :]
+    points = ray_points(pixels, model_from_image, constant([VIEW_DEPTH], pixels))[..., 0, :]
     return points / points.norm(dim=-1, keepdim=True)
 
 

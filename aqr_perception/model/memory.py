@@ -16,12 +16,14 @@ class Selection:
 
     Attributes:
         usable: (B, S) bool: delivered, gain above 0, and the network has the branch.
+        host: The same, on the host.
         there: S flags: usable in some frame.
         unbiased: Every frame may use all that is there, with gain 1.
         routed: AQR has some say in some frame.
     """
 
     usable: Tensor
+    host: Tensor
     there: tuple[bool, ...]
     unbiased: bool
     routed: bool
@@ -39,11 +41,11 @@ def select_sensors(batch: Batch, has_lidar: bool, has_image: bool) -> Selection:
                            batch.camera_present & has_image], dim=1)
     usable = delivered & (batch.gains > 0)
     sensors = usable.shape[1]
-    host = torch.cat([usable, batch.gains != 1, batch.modulation > 0], dim=1).cpu()
-    chosen, changed, modulated = host.split([sensors, sensors, 2], dim=1)
+    told = torch.cat([usable, batch.gains != 1, batch.modulation > 0], dim=1).cpu()
+    chosen, changed, modulated = told.split([sensors, sensors, 2], dim=1)
     there = chosen.any(dim=0)
     return Selection(
-        usable=usable, there=tuple(there.tolist()), routed=bool(modulated.any()),
+        usable=usable, host=chosen, there=tuple(there.tolist()), routed=bool(modulated.any()),
         unbiased=bool(chosen[:, there].all()) and not bool(changed[:, there].any()))
 
 

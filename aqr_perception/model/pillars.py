@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from aqr_perception.model.config import LidarConfig
+from aqr_perception.model.constants import constant
 from aqr_perception.model.precision import single_precision
 from aqr_perception.model.voxelize import Grid, pillar_index
 
@@ -156,7 +157,7 @@ class PillarEncoder(nn.Module):
         from_mean = points[:, :3] - own[:, :3]
         place = (points[:, :2] - self.grid.low_xy(points)) / self.grid.size_xy(points)
         from_center = place - place.floor() - 0.5
-        scale = points.new_tensor([1 / 54, 1 / 54, 0.5, 1.0, 1.0])
+        scale = constant([1 / 54, 1 / 54, 0.5, 1.0, 1.0], points)
         return torch.cat([points * scale, from_mean, from_center, own[:, 3:]], dim=1)
 
 

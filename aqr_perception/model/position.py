@@ -7,12 +7,13 @@ Every place is described twice: on the ground plane, and on the ray from each ca
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
 from aqr_perception.model.config import DetectorConfig
+from aqr_perception.model.constants import constant, kept, picked
 
 PROJECTION_EPSILON = 1e-6
 
@@ -23,6 +24,7 @@ def inverse_sigmoid(x: Tensor, epsilon: float = 1e-5) -> Tensor:
     return (x.clamp(min=epsilon) / (1 - x).clamp(min=epsilon)).log()
 
 
+@kept
 def bev_cell_centers(rows: int, columns: int, like: Tensor) -> Tensor:
     """(rows·columns, 2) centres (x, y) in [0, 1] of the cells of a map, row by row (y is the row).
 
@@ -46,11 +48,12 @@ def sine_embedding(xy: Tensor, width: int) -> Tensor:
     """
     channel = torch.arange(width, dtype=xy.dtype, device=xy.device)
     divisor = 1 + 2 * torch.div(channel, 2, rounding_mode="floor") / width
-    angle = xy[..., [1, 0], None] * (2 * math.pi) / divisor
+    angle = xy[..., :2].flip(-1)[..., None] * (2 * math.pi) / divisor
     waves = torch.stack([angle[..., 0::2].sin(), angle[..., 1::2].cos()], dim=-1)
     return waves.flatten(-3)
 
 
+@kept
 def depth_bins(count: int, far: float, like: Tensor) -> Tensor:
     """(count,) depths [m] on a ray, evenly from 1 m to just below ``far`` (CMT: 64 to 53.2 m)."""
     return 1 + torch.arange(count, dtype=like.dtype, device=like.device) * (far - 1) / count
@@ -72,6 +75,7 @@ def ray_points(pixels: Tensor, model_from_image: Tensor, depths: Tensor) -> Tens
     return direction[..., None, :] * depths[:, None] + origin
 
 
+@kept
 def pixel_grid(rows: int, columns: int, stride_v: float, stride_u: float, like: Tensor) -> Tensor:
     """(rows·columns, 3) pixel (u, v, 1) of each token of a camera's map: index times stride."""
     v = torch.arange(rows, dtype=like.dtype, device=like.device) * stride_v
@@ -111,20 +115,29 @@ class Cameras:
     Attributes:
         image_from_lidar: (B, V, 4, 4) projections.
         usable: (B, V) bool: which of them each frame may look at.
+        model_from_image: (B, V, 4, 4) inverse projections; by default they are computed.
     """
 
     image_from_lidar: Tensor
     usable: Tensor
+    model_from_image: Tensor = field(default=None)  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        if self.model_from_image is None:
+            object.__setattr__(self, "model_from_image", inverse(self.image_from_lidar))
 
     def of(self, views: tuple[int, ...]) -> Cameras:
         """Some of them."""
-        chosen = list(views)
-        return Cameras(self.image_from_lidar[:, chosen], self.usable[:, chosen])
+        return Cameras(picked(self.image_from_lidar, 1, views), picked(self.usable, 1, views),
+                       picked(self.model_from_image, 1, views))
 
-    @property
-    def model_from_image(self) -> Tensor:
-        """(B, V, 4, 4) inverse projections, computed in double precision."""
-        return torch.linalg.inv(self.image_from_lidar.double()).to(self.image_from_lidar.dtype)
+
+def inverse(matrices: Tensor) -> Tensor:
+    """(..., N, N) inverted in double precision; numbers that are not finite where there is none.
+
+    `torch.linalg.inv` would ask the device whether there is one, and wait for its answer.
+    """
+    return torch.linalg.inv_ex(matrices.double()).inverse.to(matrices.dtype)
 
 
 class PositionEmbedding(nn.Module):
@@ -180,5 +193,5 @@ class PositionEmbedding(nn.Module):
 
 def range_limits(config: DetectorConfig, like: Tensor) -> tuple[Tensor, Tensor]:
     """Low and high end (3,) of the detection range [m]."""
-    limits = like.new_tensor(config.detection_range)
-    return limits[:3], limits[3:]
+    limits = config.detection_range
+    return constant(limits[:3], like), constant(limits[3:], like)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from aqr_perception.model import spconv_backend
+from aqr_perception.model.constants import numbers
 
 Triple = tuple[int, int, int]
 
@@ -109,7 +110,7 @@ def submanifold_rulebook(cells: SparseTensor) -> Rulebook:
     offsets = kernel_offsets((3, 3, 3), device)
     half = len(offsets) // 2
     step = offsets[:half] - 1
-    limits = torch.tensor(cells.shape, device=device)
+    limits = numbers(cells.shape, device)
     neighbour = cells.coordinates[None, :, 1:] + step[:, None]
     inside = ((neighbour >= 0) & (neighbour < limits)).all(dim=-1)
     wanted = cells.index + ravel(torch.nn.functional.pad(step, (1, 0)), cells.shape)[:, None]
@@ -135,8 +136,8 @@ def strided_rulebook(cells: SparseTensor, kernel: Triple, stride: Triple, paddin
     shape = output_shape(cells.shape, kernel, stride, padding)
     offsets = kernel_offsets(kernel, device)
     coordinates = cells.coordinates
-    steps, limits = torch.tensor(stride, device=device), torch.tensor(shape, device=device)
-    shifted = coordinates[None, :, 1:] + torch.tensor(padding, device=device) - offsets[:, None]
+    steps, limits = numbers(stride, device), numbers(shape, device)
+    shifted = coordinates[None, :, 1:] + numbers(padding, device) - offsets[:, None]
     place = torch.div(shifted, steps, rounding_mode="floor")
     hit = ((shifted % steps == 0) & (place >= 0) & (place < limits)).all(dim=-1)
     frame = coordinates[None, :, :1].expand(len(offsets), -1, -1)

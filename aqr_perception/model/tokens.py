@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from aqr_perception.model.config import DetectorConfig
+from aqr_perception.model.constants import constant, numbers, picked
 from aqr_perception.model.image_backbone import ImageBranch
 from aqr_perception.model.inputs import BGR_MEAN, BGR_STD
 from aqr_perception.model.lidar_backbone import LidarBranch, tallest_cells
@@ -41,9 +42,9 @@ class Tokenizer(nn.Module):
         bev = images = None
         views = tuple(v for v, there in enumerate(selection.there[1:]) if there)
         if self.lidar is not None and selection.there[0]:
-            bev = self._bev(self.lidar, batch, usable[:, 0])
+            bev = self._bev(self.lidar, batch, usable[:, 0], selection.host[:, 0])
         if self.image is not None and views:
-            images = self._images(self.image, batch, usable[:, 1:], views)
+            images = self._images(self.image, batch, selection.host[:, 1:], views)
         memory = assemble(bev, images, views, usable, self.config.decoder.channels)
         return replace(memory, chosen=self._chosen(batch, memory.bev_shape,
                                                    len(memory.token_sensor)))
@@ -60,8 +61,15 @@ class Tokenizer(nn.Module):
         return torch.cat([tallest, rest], dim=1)
 
     @staticmethod
-    def _bev(branch: LidarBranch, batch: Batch, usable: Tensor) -> Tensor:
-        """(B, C, rows, columns); frames whose LiDAR is not usable stay out of the trunk."""
+    def _bev(branch: LidarBranch, batch: Batch, usable: Tensor, host: Tensor) -> Tensor:
+        """(B, C, rows, columns); frames whose LiDAR is not usable stay out of the trunk.
+
+        Args:
+            branch: The trunk.
+            batch: The inputs.
+            usable: (B,) bool.
+            host: The same, on the host.
+        """
         def run(count: int) -> Tensor:
             if count == len(usable):
                 return branch(batch.points, batch.point_frame, count)
@@ -69,18 +77,16 @@ class Tokenizer(nn.Module):
             kept = usable[batch.point_frame]
             return branch(batch.points[kept], rank[batch.point_frame[kept]], count)
 
-        return _scattered(usable, run)
+        return _scattered(host, run)
 
     @staticmethod
-    def _images(branch: ImageBranch, batch: Batch, usable: Tensor, views: tuple[int, ...]
-                ) -> Tensor:
+    def _images(branch: ImageBranch, batch: Batch, host: Tensor, views: tuple[int, ...]) -> Tensor:
         """(B, len(views), C, rows, columns); absent pictures stay out of the trunk."""
-        chosen = usable[:, views]
-        wanted = chosen.flatten()
-        pictures = batch.images[:, views].flatten(0, 1)
+        wanted = picked(host, 1, views).flatten()
+        pictures = picked(batch.images, 1, views).flatten(0, 1)
         maps = _scattered(wanted, lambda count: branch(
-            pictures if count == len(wanted) else pictures[wanted]))
-        return maps.unflatten(0, chosen.shape)
+            picked(pictures, 0, wanted.nonzero()[:, 0].tolist())))
+        return maps.unflatten(0, (len(host), len(views)))
 
 
 def assemble(bev: Tensor | None, images: Tensor | None, views: tuple[int, ...], present: Tensor,
@@ -105,7 +111,7 @@ def assemble(bev: Tensor | None, images: Tensor | None, views: tuple[int, ...], 
     if images is not None:
         rows.append(images.flatten(3).transpose(2, 3).flatten(1, 2))
         image_shape = (images.shape[3], images.shape[4])
-        sensors.append(torch.tensor(views, device=device).add(1).repeat_interleave(
+        sensors.append(numbers(views, device).add(1).repeat_interleave(
             image_shape[0] * image_shape[1]))
     tokens = torch.cat([part.to(rows[-1].dtype) for part in rows], dim=1)
     return Memory(tokens=tokens, positions=rows[0], token_sensor=torch.cat(sensors),
@@ -113,7 +119,7 @@ def assemble(bev: Tensor | None, images: Tensor | None, views: tuple[int, ...], 
                   image_shape=image_shape)
 
 
-def as_known(batch: Batch, config: DetectorConfig) -> tuple[Batch, Selection]:
+def as_known(batch: Batch, config: DetectorConfig) -> tuple[Batch, Selection, Tensor]:
     """What the trunks look at, as the network knows absent sensors (`DecoderConfig.absence`).
 
     Args:
@@ -121,14 +127,15 @@ def as_known(batch: Batch, config: DetectorConfig) -> tuple[Batch, Selection]:
         config: Of the network.
 
     Returns:
-        The batch, `filled` or as it is, and who takes part in it.
+        The batch, `filled` or as it is; who takes part in it; and (B, S) bool which sensors were
+        usable before anything was filled in.
     """
     branches = config.lidar is not None, config.image is not None
     selection = select_sensors(batch, *branches)
     if config.decoder.absence != "zeros":
-        return batch, selection
+        return batch, selection, selection.usable
     batch = filled(batch, selection.usable)
-    return batch, select_sensors(batch, *branches)
+    return batch, select_sensors(batch, *branches), selection.usable
 
 
 def filled(batch: Batch, usable: Tensor) -> Batch:
@@ -138,7 +145,7 @@ def filled(batch: Batch, usable: Tensor) -> Batch:
     unknown stays absent: without it a black image has no place.
     """
     calibrated = ~(batch.image_from_lidar == torch.eye(4, device=usable.device)).all(3).all(2)
-    black = batch.images.new_tensor(-BGR_MEAN / BGR_STD)[:, None, None]
+    black = constant((-BGR_MEAN / BGR_STD).tolist(), batch.images)[:, None, None]
     images = torch.where(usable[:, 1:, None, None, None], batch.images, black)
     blind = (~usable[:, 0]).nonzero()[:, 0]
     kept = usable[batch.point_frame, 0]
@@ -151,12 +158,17 @@ def filled(batch: Batch, usable: Tensor) -> Batch:
 
 
 def _scattered(wanted: Tensor, run: Callable[[int], Tensor]) -> Tensor:
-    """Run on the wanted rows and put the results at their places, zeros elsewhere."""
-    count = int(wanted.sum())
-    maps = run(count)
-    if count == len(wanted):
+    """Run on the wanted rows and put the results at their places, zeros elsewhere.
+
+    Args:
+        wanted: (N,) bool, on the host.
+        run: Number of wanted rows → their results.
+    """
+    rows = wanted.nonzero()[:, 0].tolist()
+    maps = run(len(rows))
+    if len(rows) == len(wanted):
         return maps
     out = maps.new_zeros(len(wanted), *maps.shape[1:])
-    return out.index_copy(0, wanted.nonzero()[:, 0], maps)
+    return out.index_copy(0, numbers(rows, maps.device), maps)
 
 

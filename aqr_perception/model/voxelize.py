@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from aqr_perception.model.config import DetectorConfig
+from aqr_perception.model.constants import constant
 
 
 @dataclass(frozen=True)
@@ -27,11 +28,11 @@ class Grid:
 
     def low_xy(self, like: Tensor) -> Tensor:
         """(2,) x, y of the start, in the dtype and on the device of ``like``."""
-        return like.new_tensor(self.low[:2])
+        return constant(self.low[:2], like)
 
     def size_xy(self, like: Tensor) -> Tensor:
         """(2,) x, y of a cell."""
-        return like.new_tensor(self.size[:2])
+        return constant(self.size[:2], like)
 
 
 def grid_of(config: DetectorConfig) -> Grid:
@@ -68,9 +69,9 @@ def pillar_index(points: Tensor, point_frame: Tensor, grid: Grid) -> tuple[Tenso
 
 def _place(points: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
     """(N, 3) x, y, z counted in cells, whole numbers; and (N,) bool finite and inside."""
-    low, size = points.new_tensor(grid.low), points.new_tensor(grid.size)
+    low, size = constant(grid.low, points), constant(grid.size, points)
     place = ((points[:, :3] - low) / size).floor_()
-    limits = points.new_tensor(grid.shape[::-1])
+    limits = constant(grid.shape[::-1], points)
     return place, ((place >= 0) & (place < limits)).all(dim=1)  # False for NaN
 
 

@@ -22,7 +22,6 @@ from aqr_perception.model.aqr.output import AqrOutput
 from aqr_perception.model.config import DetectorConfig
 from aqr_perception.model.decoder import Queries
 from aqr_perception.model.detector import Detector
-from aqr_perception.model.memory import select_sensors
 from aqr_perception.model.tokens import as_known
 from aqr_perception.training.baseline import with_aqr
 from aqr_perception.training.distributed import normalisers
@@ -86,9 +85,7 @@ class Teacher:
             (B, Q, 2) weights for the LiDAR and the cameras; NaN for what a frame does not have.
         """
         config, detector = self.detector.config, self.detector.eval()
-        usable = select_sensors(batch, config.lidar is not None,
-                                config.image is not None).usable
-        batch, selection = as_known(batch, config)
+        batch, selection, usable = as_known(batch, config)
         memory = detector.tokenizer(batch, selection)
         _, _, said = detector.decoder(memory, Queries(places.detach()), batch, selection)
         there = torch.stack([usable[:, 0], usable[:, 1:].any(dim=1)], dim=1)[:, None]

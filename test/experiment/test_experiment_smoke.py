@@ -141,6 +141,78 @@ def test_what_is_done_stays_and_what_is_missing_is_done_again(drives, done, tmp_
     assert all(path.stat().st_mtime_ns == stamp for path, stamp in stamps.items())
 
 
+def document(out):
+    return json.loads((out / "page" / "experiment.json").read_text())
+
+
+def test_what_is_known_is_not_done_again(drives, done, tmp_path):
+    out = tmp_path / "fresh"
+    known = done / "page" / "experiment.json"
+    assert experiment(drives, out, "--known", known) == 0
+    assert not (out / "runs").exists()
+    assert document(out) == document(done)
+    assert (out / "page" / "index.html").read_text() == (done / "page" / "index.html").read_text()
+    for picture in ("attention.png", "gate_maps.png", "weight_maps_none.png"):
+        assert (out / "page" / picture).read_bytes() == (done / "page" / picture).read_bytes()
+    nothing = tmp_path / "nothing"
+    assert experiment(drives, nothing, "--known", known, "--page-only") == 0
+    assert document(nothing)["runs"] == document(done)["runs"]
+
+
+def test_what_is_known_and_what_is_done_here_stand_together(drives, done, tmp_path):
+    part, out = tmp_path / "part", tmp_path / "rest"
+    shutil.copytree(done, part)
+    for torn in ("gate", "finetune_faults"):
+        (part / "runs" / torn / "seed_1" / "result.json").unlink()
+    assert experiment(drives, part, "--page-only") == 0
+    assert document(part)["runs"]["gate"]["seeds"] == [0]
+    known = part / "page" / "experiment.json"
+    assert experiment(drives, out, "--known", known, "--only", "gate,baseline") == 0
+    assert list(results(out)) == ["gate/seed_1"]
+    found, before = document(out)["runs"], document(done)["runs"]
+    assert found["finetune_faults"]["seeds"] == [0]
+    assert list(found) == list(before)
+    for part in ("seeds", "curves", "settings"):
+        assert found["gate"][part] == before["gate"][part]
+    for name in ("mAP", "fault.lidar_stale"):
+        assert found["gate"]["values"][name] == before["gate"]["values"][name]
+
+
+def test_a_run_that_others_learn_from_is_done_where_its_weights_are_missing(drives, tmp_path):
+    runs = {"baseline": {"train": False},
+            "finetune_faults": {},
+            "teacher": {"aqr": {"mode": "weight_map"}},
+            "pupil": {"distil_from": "teacher", "aqr": {
+                "mode": "weight_map", "weight_map": {"generator": {"kind": "mlp"}}}}}
+    config = changed(tmp_path, seeds=[0], runs=runs, report_aqr="", report_baseline="")
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert experiment(drives, first, "--only", "teacher", config=config) == 0
+    known = first / "page" / "experiment.json"
+    assert experiment(drives, second, "--known", known, "--only", "teacher,pupil", config=config
+                      ) == 0
+    assert list(results(second)) == ["pupil/seed_0", "teacher/seed_0"]
+    again, before = (document(out)["runs"]["teacher"]["values"] for out in (second, first))
+    assert again["mAP"] == before["mAP"]
+
+
+def test_what_is_known_of_something_else_is_refused(drives, done, tmp_path, capsys):
+    known = done / "page" / "experiment.json"
+    training = {"steps": 3, "batch_size": 2, "learning_rate": 1e-3}
+    assert experiment(drives, tmp_path / "out", "--known", known,
+                      config=changed(tmp_path, training=training)) == 2
+    assert "experiment.json: holds a run with training = " in capsys.readouterr().err
+    whole = document(done)
+    for broken in ({}, {"runs": []}, {**whole, "runs": {"gate": {"seeds": [0]}}},
+                   {**whole, "runs": {"gate": {**whole["runs"]["gate"], "settings": [{}]}}}):
+        path = tmp_path / "broken.json"
+        path.write_text(json.dumps(broken))
+        assert experiment(drives, tmp_path / "out", "--known", path) == 2
+        assert "where figures of runs and their settings were expected" in capsys.readouterr().err
+    path.write_text(json.dumps({**whole, "pictures": {**whole["pictures"], "attention": "../a"}}))
+    assert experiment(drives, tmp_path / "out", "--known", path) == 2
+    assert "pictures: ValueError('a file elsewhere')" in capsys.readouterr().err
+
+
 def test_a_folder_of_another_experiment_is_refused(drives, done, tmp_path, capsys):
     training = {"steps": 3, "batch_size": 2, "learning_rate": 1e-3}
     assert experiment(drives, done, config=changed(tmp_path, training=training)) == 2

@@ -119,11 +119,11 @@ def test_branches_of_the_head(vector):
     states = vector.input("x")
     head = _head(built["in_channels"], built["groups"], built["head_conv"])
     vector.fill(head.branches, f"{HEAD}task_heads.0.", "decoder.head.branches.")
-    for name, branch in head.branches.items():
-        all_layers = branch(states.flatten(1, 2), 0).unflatten(1, states.shape[1:3])
+    last = head.branches(states[-1:].flatten(1, 2), len(states) - 1)
+    for name, said in head.branches(states.flatten(1, 2), 0).items():
+        all_layers = said.unflatten(1, states.shape[1:3])
         vector.check(all_layers, name)
-        last = branch(states[-1:].flatten(1, 2), len(states) - 1)
-        torch.testing.assert_close(last, all_layers[-1:].flatten(1, 2))
+        torch.testing.assert_close(last[name], all_layers[-1:].flatten(1, 2))
 
 
 @vectors("box_assembly_decode")
@@ -132,8 +132,8 @@ def test_boxes_are_assembled_and_decoded(vector):
     raw = {name: vector.input(name) for name in BRANCHES}
     layers = len(raw["center"])
     head = _head(8, layers, 4, detection_range=tuple(setting["pc_range"]))
-    for name, branch in head.branches.items():
-        branch.forward = lambda states, first, name=name: raw[name].flatten(1, 2)
+    head.branches.forward = lambda states, first: {
+        name: said.flatten(1, 2) for name, said in raw.items()}
     batch, count = raw["center"].shape[1:3]
     references = vector.params()["reference_points.weight"].to(vector.dtype)
     logits, boxes = head(torch.zeros(layers, batch, count, 8, dtype=vector.dtype),

@@ -98,9 +98,15 @@ def test_cameras_that_are_not_usable_do_not_place_queries(embedding):
     embedding = embedding.double()
     points = in_range([[[0.0, 20.0, 0.0], [5.0, -12.0, 0.0]]])
     nothing = Cameras(torch.zeros(1, 0, 4, 4).double(), torch.zeros(1, 0, dtype=torch.bool))
-    blind = embedding.queries(points, cameras(usable=False))
-    torch.testing.assert_close(blind, embedding.queries(points, nothing))
-    assert (embedding.queries(points, cameras()) - blind).abs().max() > 1e-3
+
+    def embedded(rig):
+        if isinstance(embedding, PositionEmbedding):
+            return embedding.queries(points, rig)
+        return embedding.queries(points, query_directions(CONFIG, points, rig))
+
+    blind = embedded(cameras(usable=False))
+    torch.testing.assert_close(blind, embedded(nothing))
+    assert (embedded(cameras()) - blind).abs().max() > 1e-3
 
 
 def test_a_query_points_where_the_token_that_shows_it_does():
@@ -130,16 +136,16 @@ def test_the_bias_is_the_gaussian_of_distance():
     memory = Memory(tokens, tokens, torch.zeros(tokens.shape[1]).long(),
                     torch.ones(1, 5, dtype=torch.bool), (rows, columns), (0, 1, 2, 3), (4, 6))
     places = torch.tensor([[[3.0, 22.0, 0.0], [-30.0, 9.0, 1.0]]]).double()
-    columns_, _ = locality(1, in_range(places), rig, locality.keys(memory, rig))
+    seen = query_directions(CONFIG, in_range(places), rig)
+    toward = token_directions(CONFIG, rig, 4, 6)
+    columns_, _ = locality(1, in_range(places), seen, locality.keys(memory, toward))
     bias = columns_.queries @ columns_.keys[:, None].transpose(-1, -2)
     cells = bev_cell_centers(rows, columns, tokens) * 108 - 54
     distance = (places[0, :, None, :2] - cells).norm(dim=-1)
     for head, sigma in enumerate(locality.log_meters[1].exp().tolist()):
         torch.testing.assert_close(bias[0, head, :, :48], -distance ** 2 / (2 * sigma ** 2),
                                    rtol=1e-6, atol=1e-6)
-    seen = query_directions(CONFIG, in_range(places), rig)
-    toward = token_directions(CONFIG, rig, 4, 6).flatten(1, 2)
-    chord = (seen[0, :, None] - toward[0]).norm(dim=-1)
+    chord = (seen[0, :, None] - toward.flatten(1, 2)[0]).norm(dim=-1)
     for head, sigma in enumerate(locality.log_radians[1].exp().tolist()):
         torch.testing.assert_close(bias[0, head, :, 48:], -chord ** 2 / (2 * sigma ** 2),
                                    rtol=1e-6, atol=1e-6)
@@ -152,8 +158,10 @@ def test_queries_are_told_how_far_off_their_heads_looked():
     memory = Memory(tokens, tokens, torch.zeros(tokens.shape[1]).long(),
                     torch.ones(1, 5, dtype=torch.bool), (rows, columns), (0, 1, 2, 3), (4, 6))
     place = torch.tensor([[[3.0, 22.0, 0.0]]]).double()
-    keys = locality.keys(memory, rig)
-    _, reading = locality(1, in_range(place), rig, keys)
+    directions = token_directions(CONFIG, rig, 4, 6)
+    seen = query_directions(CONFIG, in_range(place), rig)
+    keys = locality.keys(memory, directions)
+    _, reading = locality(1, in_range(place), seen, keys)
     heads, told = CONFIG.decoder.heads, locality.told[1]
     torch.nn.init.zeros_(told.weight)
     torch.nn.init.zeros_(told.bias)
@@ -169,8 +177,6 @@ def test_queries_are_told_how_far_off_their_heads_looked():
     torch.testing.assert_close(attended(20)[:3], torch.cat(
         [(cell - place[0, 0, :2]) / sigma, torch.ones(1)]).double())
     assert not attended(20)[3:].any()
-    seen = query_directions(CONFIG, in_range(place), rig)[0, 0]
-    toward = token_directions(CONFIG, rig, 4, 6).flatten(1, 2)[0, 30]
-    turn = (toward - seen) / locality.log_radians[1, 0].exp()
+    turn = (directions.flatten(1, 2)[0, 30] - seen[0, 0]) / locality.log_radians[1, 0].exp()
     torch.testing.assert_close(attended(78)[3:], torch.cat([turn, torch.ones(1)]).double())
     assert not attended(78)[:3].any()

@@ -33,8 +33,7 @@ def relative(bias: Tensor, usable: Tensor, exclude_below: float) -> Tensor:
         exclude_below: A bias at or below this becomes `EXCLUDED`.
     """
     best = bias.detach().masked_fill(~usable, -torch.inf).amax(-1, keepdim=True)
-    best = best.where(best.isfinite(), torch.zeros_like(best))
-    against = (bias - best).clamp(max=0)
+    against = (bias - best.nan_to_num(neginf=0.0)).clamp(max=0)  # -inf where none is usable
     return against.masked_fill(against <= exclude_below, EXCLUDED)
 
 

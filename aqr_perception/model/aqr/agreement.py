@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from aqr_perception.model.aqr.config import GateConfig
 from aqr_perception.model.aqr.places import bev_coordinates, project, sample, widened
 from aqr_perception.model.aqr.routing import Scene
+from aqr_perception.model.constants import constant, numbers
+from aqr_perception.model.position import inverse
 
 GROUPS = 8
 """Parts of a descriptor that are compared one by one, so that a kind of mismatch has a name."""
@@ -101,13 +103,13 @@ class Descriptors(nn.Module):
             shown = _unit(self.image_map(tokens[:, cells:])).transpose(1, 2)
             shown = shown.unflatten(2, (len(memory.views), *memory.image_shape)).transpose(1, 2)
             images = tokens.new_zeros(count, views, self.narrow, *memory.image_shape)
-            images[:, list(memory.views)] = shown
+            images = images.index_copy(1, numbers(memory.views, images.device), shown)
             images = images * memory.present[:, 1:, None, None, None]
         cameras = scene.batch.image_from_lidar.to(tokens.dtype)
         depths = torch.linspace(NEAREST, scene.detection_range[3], self.depths,
                                 device=tokens.device, dtype=tokens.dtype)
         rays = column_rays(cameras, scene.image_size, images.shape[-1],
-                           torch.cat([depths, depths.new_tensor([OVERLAP_DEPTH])]))
+                           torch.cat([depths, constant([OVERLAP_DEPTH], depths)]))
         return SensorMaps(bev, images, self.image_columns(images), occupancy, rays[..., :-1, :],
                           rays[..., -1, :], cameras, memory.present)
 
@@ -163,8 +165,7 @@ def column_rays(image_from_model: Tensor, image_size: tuple[int, int], columns: 
     pixel = torch.stack([u, torch.full_like(u, height / 2), torch.ones_like(u)], dim=-1)
     points = pixel[:, None] * depths[:, None]  # (W, D, 3)
     points = nn.functional.pad(points, (0, 1), value=1.0)
-    model_from_image = torch.linalg.inv(image_from_model.double()).to(depths.dtype)
-    return torch.einsum("bvij,wdj->bvwdi", model_from_image, points)[..., :3]
+    return torch.einsum("bvij,wdj->bvwdi", inverse(image_from_model), points)[..., :3]
 
 
 def agreement(first: Tensor, second: Tensor) -> Tensor:

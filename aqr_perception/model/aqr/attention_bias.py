@@ -23,6 +23,7 @@ from aqr_perception.model.aqr.weight_map.cells import Cells, scene_cells, window
 from aqr_perception.model.aqr.weight_map.generator import build_generator
 from aqr_perception.model.aqr.weight_map.router import PUBLISHED_BIAS
 from aqr_perception.model.aqr.window import WindowBias
+from aqr_perception.model.constants import constant, picked
 from aqr_perception.model.memory import Memory
 from aqr_perception.types import WeightMapStrength
 
@@ -137,11 +138,10 @@ def window_bias(bias: Tensor, cells: Cells, bev_shape: tuple[int, int],
     index, real = window_tokens(cells, offsets, offsets, bev_shape, image_shape)
     shape = bias.new_ones(len(offsets), len(offsets))
     if config.gaussian:
-        step = bias.new_tensor(offsets)
+        step = constant(offsets, bias)
         squared = step[:, None] ** 2 + step[None, :] ** 2
         shape = torch.exp(-squared / (2 * config.gaussian_sigma ** 2))
     windows = index.shape[-1] // shape.numel()
-    which = torch.ones(windows, dtype=torch.int64, device=bias.device)
-    which[0] = 0
-    spread = (bias[..., which, None] * shape.flatten()).flatten(2)
+    which = (0, *[1] * (windows - 1))  # the LiDAR's, then each camera's
+    spread = (picked(bias, 2, which)[..., None] * shape.flatten()).flatten(2)
     return WindowBias(index, spread * real, real)

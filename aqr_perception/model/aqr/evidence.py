@@ -34,6 +34,7 @@ from aqr_perception.model.aqr.temporal import (
     compare,
     trust_before,
 )
+from aqr_perception.model.constants import kept, picked
 
 AGE_LIMIT = 2.0
 """Ages [s] beyond count as this."""
@@ -189,9 +190,16 @@ def _shifts_of_edges(shifts: Tensor) -> Tensor:
 
 def _with_kind(edges: Tensor) -> Tensor:
     """(B, S, S, n) → (B, S, S, n + WHO_MEETS), which kinds of sensors meet."""
-    kind = edges.new_zeros(*edges.shape[1:3], WHO_MEETS)
-    kind[0, :, 0] = kind[:, 0, 1] = kind[1:, 1:, 2] = 1
+    kind = _kinds(edges.shape[1], edges)
     return torch.cat([edges, kind.expand(len(edges), -1, -1, -1)], dim=-1)
+
+
+@kept
+def _kinds(sensors: int, like: Tensor) -> Tensor:
+    """(S, S, WHO_MEETS), 1 where such sensors meet."""
+    kind = like.new_zeros(sensors, sensors, WHO_MEETS)
+    kind[0, :, 0] = kind[:, 0, 1] = kind[1:, 1:, 2] = 1
+    return kind
 
 
 def _mean(messages: Tensor, counted: Tensor) -> Tensor:
@@ -274,20 +282,21 @@ class TokenEvidence(nn.Module):
         if all(scene.memory.bev_shape):
             parts.append(self._lidar_logits(scene, evidence, sensor[:, :1]))
         if scene.memory.views:
-            views = list(scene.memory.views)
+            views = scene.memory.views
             shown = self.camera(self._pictures(evidence, views))
-            shown = shown + sensor[:, 1:][:, views, None, None]
+            shown = shown + picked(sensor[:, 1:], 1, views)[:, :, None, None]
             parts.append(self.head(shown.relu()).flatten(1, 3))
         if not parts:
             return hidden.new_zeros(self.head.out_features, len(hidden), 0)
         return torch.cat(parts, dim=1).permute(2, 0, 1)
 
     @staticmethod
-    def _pictures(evidence: Evidence, views: list[int]) -> Tensor:
+    def _pictures(evidence: Evidence, views: tuple[int, ...]) -> Tensor:
         """(B, len(views), H, W, n) facts of each image token: its own, and those of its column."""
         rows = evidence.maps.images.shape[-2]
         columns = evidence.columns[:, :, :, None].expand(-1, -1, -1, rows, -1)
-        return torch.cat([evidence.maps.images, columns], dim=2)[:, views].permute(0, 1, 3, 4, 2)
+        facts = torch.cat([evidence.maps.images, columns], dim=2)
+        return picked(facts, 1, views).permute(0, 1, 3, 4, 2)
 
     def _lidar_logits(self, scene: Scene, evidence: Evidence, sensor: Tensor) -> Tensor:
         """(B, H·W, L); cells that attention does not read keep the logit of the start."""

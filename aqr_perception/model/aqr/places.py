@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from aqr_perception.model.aqr.routing import Scene
+from aqr_perception.model.constants import constant, picked
 
 MIN_DEPTH = 1e-5
 """Nearer than this [m] to a camera's plane, or behind it, nothing is seen."""
@@ -46,14 +47,16 @@ def widened(tensor: Tensor) -> Tensor:
 
 def metres(reference_points: Tensor, detection_range: tuple[float, ...]) -> Tensor:
     """(..., 3) in [0, 1] of the detection range → (..., 3) [m] in the model frame."""
-    span = reference_points.new_tensor(detection_range)
-    return reference_points * (span[3:] - span[:3]) + span[:3]
+    low, high = detection_range[:3], detection_range[3:]
+    span = constant([end - start for start, end in zip(low, high)], reference_points)
+    return reference_points * span + constant(low, reference_points)
 
 
 def bev_coordinates(points: Tensor, detection_range: tuple[float, ...]) -> Tensor:
     """(..., 2 or more) x, y [m] in the model frame → (..., 2) x, y on the map, -1 to 1 inside."""
-    span = points.new_tensor(detection_range)
-    return 2 * (points[..., :2] - span[:2]) / (span[3:5] - span[:2]) - 1
+    low, high = detection_range[:2], detection_range[3:5]
+    span = constant([end - start for start, end in zip(low, high)], points)
+    return 2 * (points[..., :2] - constant(low, points)) / span - 1
 
 
 def project(points: Tensor, image_from_model: Tensor, image_size: tuple[int, int]
@@ -76,27 +79,27 @@ def project(points: Tensor, image_from_model: Tensor, image_size: tuple[int, int
     pixels = image[..., :2] / depth.where(front, torch.ones_like(depth))[..., None]
     visible = (front & (pixels >= 0).all(-1)
                & (pixels[..., 0] < width) & (pixels[..., 1] < height))
-    coordinates = 2 * pixels / pixels.new_tensor([width, height]) - 1
+    coordinates = 2 * pixels / constant([width, height], pixels) - 1
     return coordinates.where(visible[..., None], torch.zeros_like(coordinates)), visible
 
 
 def cameras_of(scene: Scene) -> Tensor:
     """(B, V, 4, 4) projections of the cameras that have tokens."""
-    return scene.batch.image_from_lidar[:, list(scene.memory.views)]
+    return picked(scene.batch.image_from_lidar, 1, scene.memory.views)
 
 
 def locate(scene: Scene, first: int = 0) -> Places:
     """Find the queries from number ``first`` on in every sensor."""
     points = metres(scene.reference_points[:, first:], scene.detection_range)
     camera, visible = project(points[:, None], cameras_of(scene), scene.image_size)
-    present = scene.memory.present[:, [1 + view for view in scene.memory.views]]
+    present = picked(scene.memory.present[:, 1:], 1, scene.memory.views)
     return Places(bev_coordinates(points, scene.detection_range), camera,
                   visible & present[..., None])
 
 
 def to_cells(coordinates: Tensor, height: int, width: int) -> Tensor:
     """(..., 2) x, y in -1..1 → (..., 2) row, column [cells], whole numbers at cell centres."""
-    size = coordinates.new_tensor([width, height])
+    size = constant([width, height], coordinates)
     return ((coordinates + 1) * size / 2 - 0.5).flip(-1)
 
 

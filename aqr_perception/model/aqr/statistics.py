@@ -8,6 +8,7 @@ from torch import Tensor
 
 from aqr_perception.model.aqr.places import widened
 from aqr_perception.model.aqr.routing import PlainFacts, Scene
+from aqr_perception.model.constants import constant
 
 NARROW, WIDE = 5, 15
 """Sides of the windows [cells] in which the LiDAR's points are counted."""
@@ -28,8 +29,8 @@ def occupancy(scene: Scene) -> Tensor:
     """(B, 1, H, W) log(1 + points) in each cell of the bird's-eye view; one cell without tokens."""
     batch, count = scene.batch, len(scene.memory.present)
     height, width = scene.memory.bev_shape if all(scene.memory.bev_shape) else (1, 1)
-    low = batch.points.new_tensor(scene.detection_range[:2])
-    high = batch.points.new_tensor(scene.detection_range[3:5])
+    low = constant(scene.detection_range[:2], batch.points)
+    high = constant(scene.detection_range[3:5], batch.points)
     place = (batch.points[:, :2] - low) / (high - low)
     inside = ((place >= 0) & (place < 1)).all(-1)
     column = (place[:, 0] * width).long().clamp(0, width - 1)

@@ -23,6 +23,7 @@ from aqr_perception.model.aqr.agreement import (
 from aqr_perception.model.aqr.config import GateConfig
 from aqr_perception.model.aqr.places import bev_coordinates, sample
 from aqr_perception.model.aqr.routing import Scene
+from aqr_perception.model.position import inverse
 
 HEIGHT = -1.0
 """Height [m] in the model frame at which cells are moved: about that of a car's middle."""
@@ -121,7 +122,7 @@ def compare(scene: Scene, maps: SensorMaps, before: TemporalMemory | None, confi
     cells, lidar = _moved_bev(scene, maps, then, before_from_now)
     to_lidar = _against_lidar(maps.columns, _move(maps.rays, before_from_now), then.bev, scene,
                               descriptors)
-    now_from_before = torch.linalg.inv(before_from_now)
+    now_from_before = inverse(before_from_now)
     from_lidar = _against_lidar(then.columns, _move(then.rays, now_from_before), maps.bev, scene,
                                 descriptors)
     values, shared = cameras_against_cameras(
@@ -151,7 +152,7 @@ def _motion(scene: Scene, before: TemporalMemory, config: GateConfig, like: Tens
     now, then = scene.batch.fixed_from_model, before.fixed_from_model
     known = before.valid & now.isfinite().all(-1).all(-1) & then.isfinite().all(-1).all(-1)
     identity = torch.eye(4, dtype=now.dtype, device=now.device)
-    matrix = (torch.linalg.inv(then.where(known[:, None, None], identity))
+    matrix = (inverse(then.where(known[:, None, None], identity))
               @ now.where(known[:, None, None], identity))
     distance = matrix[:, :3, 3].norm(dim=1)
     valid = known & (distance <= config.max_motion)

@@ -95,7 +95,7 @@ def _plain(query: Tensor, key: Tensor, value: Tensor, total: Tensor) -> tuple[Te
 
 def _with(padded: Tensor, first: int, count: int) -> Tensor:
     """Set ``count`` columns of the last token to 1."""
-    padded[..., -1, first:first + count] = 1
+    padded[..., -1, first:first + count].fill_(1)
     return padded
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from aqr_perception.model.aqr.places import MIN_DEPTH, Places, cameras_of, locate, metres, to_cells
 from aqr_perception.model.aqr.routing import Scene
+from aqr_perception.model.constants import numbers, picked
 
 VIEWS_AT_ONCE = 2
 """A query looks into at most so many cameras; more than two never overlap on a common rig."""
@@ -83,7 +84,7 @@ def scene_cells(scene: Scene, published: bool, first: int) -> Cells:
     cameras = cameras_of(scene)
     blind = cameras.new_zeros(4, 4)  # projects everything to pixel -1, where nothing is seen
     blind[0, 3], blind[2, 3], blind[3, 3] = -1, 1, 1
-    present = scene.memory.present[:, [1 + view for view in scene.memory.views]]
+    present = picked(scene.memory.present[:, 1:], 1, scene.memory.views)
     return published_cells(
         scene.reference_points[:, first:], cameras.where(present[..., None, None], blind),
         scene.detection_range, scene.image_size, scene.memory.bev_shape, scene.memory.image_shape)
@@ -122,7 +123,7 @@ def window_tokens(cells: Cells, lidar_offsets: list[int], camera_offsets: list[i
 
 def _window(cell: Tensor, offsets: list[int], height: int, width: int) -> tuple[Tensor, Tensor]:
     """Cells (..., 2) → flat indices (..., n²) around them, and which lie inside."""
-    offset = torch.tensor(offsets, device=cell.device)
+    offset = numbers(offsets, cell.device)
     row = (cell[..., 0, None] + offset)[..., :, None]
     column = (cell[..., 1, None] + offset)[..., None, :]
     inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)

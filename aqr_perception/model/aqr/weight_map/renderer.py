@@ -132,7 +132,7 @@ def _largest(values: Tensor, places: Tensor, visible: Tensor, height: int, width
     inside = (visible & (cell >= 0).all(-1)
               & (cell[..., 0] < height) & (cell[..., 1] < width))
     index = (cell[..., 0].clamp(0, height - 1) * width + cell[..., 1].clamp(0, width - 1))
-    values = values.where(inside[:, :, None], values.new_tensor(_FAR_BELOW))
+    values = values.masked_fill(~inside[:, :, None], _FAR_BELOW)
     flat = values.new_full((*values.shape[:3], height * width), _FAR_BELOW)
     index = index[:, :, None].expand_as(values)
     flat = flat.scatter_reduce(3, index, values, "amax")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,6 +20,7 @@ from aqr_perception.model.aqr.weight_map.cells import Cells, scene_cells
 from aqr_perception.model.aqr.weight_map.generator import build_generator
 from aqr_perception.model.aqr.weight_map.modulator import combine, gain
 from aqr_perception.model.aqr.weight_map.renderer import WeightRenderer
+from aqr_perception.model.constants import constant
 from aqr_perception.model.memory import Memory
 from aqr_perception.types import CLASS_NAMES, WeightMapStrength
 
@@ -160,7 +162,7 @@ class WeightMapRouter(Router):
         if residual is not None:
             values.append(residual)
             neutral.append(self.config.modulator.residual_weight)
-        maps = self.renderer(torch.stack(values, dim=-1), excess.new_tensor(neutral),
+        maps = self.renderer(torch.stack(values, dim=-1), constant(neutral, excess),
                              to_cells(places, *shape), visible, *shape)
         weights = combine(maps[:, :, 0], self.config.modulator.modulation)
         kept = self.config.modulator.residual_weight if residual is None else maps[:, :, 1]
@@ -196,5 +198,4 @@ def class_residuals(modulator: ModulatorConfig) -> Tensor:
 
 def bounded(raw: Tensor, largest: float) -> Tensor:
     """Bring the generator's numbers into (0, largest); 0 becomes 1, the neutral weight."""
-    offset = -torch.log(raw.new_tensor(largest - 1.0))
-    return largest * torch.sigmoid(raw + offset)
+    return largest * torch.sigmoid(raw - math.log(largest - 1.0))
