@@ -33,7 +33,7 @@ def relative(bias: Tensor, usable: Tensor, exclude_below: float) -> Tensor:
         exclude_below: A bias at or below this becomes `EXCLUDED`.
     """
     best = bias.detach().masked_fill(~usable, -torch.inf).amax(-1, keepdim=True)
-    against = (bias - best.nan_to_num(neginf=0.0)).clamp(max=0)  # -inf where none is usable
+    against = (bias - best.masked_fill(best == -torch.inf, 0.0)).clamp(max=0)
     return against.masked_fill(against <= exclude_below, EXCLUDED)
 
 
