@@ -255,6 +255,7 @@ class Controls:
         modulation_lidar: Say of AQR over the LiDAR: 0 none, 1 as trained.
         modulation_camera: The same for the cameras.
         aqr_enabled: False runs the network as if ``aqr.mode`` were ``off``.
+        align: Put right a sensor that is turned or shows what was; of mode ``gate``.
         weight_map: How far AQR of that mode goes.
         score_threshold: Detections below are left out.
         class_score_thresholds: The same by class name, where a class needs another.
@@ -265,6 +266,7 @@ class Controls:
     modulation_lidar: float = 1.0
     modulation_camera: float = 1.0
     aqr_enabled: bool = True
+    align: bool = True
     weight_map: WeightMapStrength = field(default_factory=WeightMapStrength)
     score_threshold: float = 0.1
     class_score_thresholds: dict[str, float] = field(default_factory=dict)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from aqr_perception.model.aqr import build_router
+from aqr_perception.model.aqr.alignment import Alignment, moved_back
 from aqr_perception.model.aqr.routing import Router
 from aqr_perception.model.config import DetectorConfig
 from aqr_perception.model.decoder import Decoder, Queries
@@ -67,10 +68,12 @@ class Detector(nn.Module):
         Returns:
             All decoder layers in training mode, the last one in evaluation.
         """
-        batch, selection, usable = as_known(batch, self.config)
+        batch, selection, usable = as_known(self.decoder.router.receive(batch, history),
+                                            self.config)
         memory = self.tokenizer(batch, selection)
         heat = self.heat(memory) if self.heat else None
         look = self.decoder.look(memory, batch, selection, history)
+        batch = batch if look.batch is None else look.batch
         queries = self.place(heat, batch, look.trusted)
         references = queries.reference_points
         if denoising is not None:
@@ -78,6 +81,9 @@ class Detector(nn.Module):
                                      selection)
         logits, boxes, report = self.decoder(memory, queries, batch, selection, history,
                                              look)
+
+        if isinstance(look.alignment, Alignment):
+            boxes = moved_back(boxes, look.alignment)
 
         noisy = queries.denoising
         return DetectorOutput(

@@ -39,6 +39,8 @@ RUN_TIME = (
     Spec("modulation.camera", 1.0, "Say of AQR over the cameras: 0 none, 1 as trained",
          (0.0, 1.0)),
     Spec("aqr.enabled", True, "False runs the network without AQR"),
+    Spec("aqr.align", True, "Put right a sensor that is turned or shows what was; of the network's "
+                            "mode gate only"),
     Spec(PRESET, AS_TRAINED, f"Sets aqr.{', aqr.'.join(STRENGTH)}, modulation.lidar and "
                              f"modulation.camera together: {AS_TRAINED}, or, of the network's mode "
                              f"weight_map only, {', '.join(REPORTED)}; reads {CUSTOM} once one of "
@@ -137,6 +139,7 @@ def controls_of(values: Values, cameras: tuple[str, ...]) -> Controls:
         modulation_lidar=values["modulation.lidar"],
         modulation_camera=values["modulation.camera"],
         aqr_enabled=values["aqr.enabled"],
+        align=values["aqr.align"],
         weight_map=WeightMapStrength(**_set(strength)),
         score_threshold=values["score_threshold"],
         class_score_thresholds=_set(thresholds),
@@ -158,6 +161,7 @@ def values_of(controls: Controls) -> dict[str, Any]:
         "modulation.lidar": controls.modulation_lidar,
         "modulation.camera": controls.modulation_camera,
         "aqr.enabled": controls.aqr_enabled,
+        "aqr.align": controls.align,
         **{name: UNSET if value is None else value for name, value in strength.items()}}
 
 

@@ -138,7 +138,27 @@ def of_aqr(model: Mapping[str, str], loop: LoopHealth | None) -> DiagnosticStatu
     changes = [f"{modality} {loop.aqr[f'relative_change.{modality}']:.3f} "
                f"({'outside of' if loop.aqr[f'outside_band.{modality}'] else 'in'} the band)"
                for modality in ("lidar", "camera") if f"relative_change.{modality}" in loop.aqr]
-    return status(OK, "AQR", "relative change: " + ", ".join(changes), {**values, **loop.aqr})
+    values |= loop.aqr
+    wrong = _put_right(loop.aqr)
+    if wrong:
+        return status(WARN, "AQR", wrong, values)
+    return status(OK, "AQR", "relative change: " + ", ".join(changes), values)
+
+
+def _put_right(aqr: Mapping[str, float]) -> str:
+    """What is wrong with the place of a sensor, in words; empty: nothing."""
+    turn, behind = aqr.get("cloud_turned_deg", 0.0), aqr.get("cloud_behind_m", 0.0)
+    cloud = bool(aqr.get("cloud_to_blame", 0.0))
+    if turn:
+        left = (turn > 0) == cloud
+        return (f"the {'cloud is' if cloud else 'pictures are'} turned by {abs(turn):.1f}° to the "
+                f"{'left' if left else 'right'}: put right; look at mounts and calibration")
+    if behind:
+        old = (behind > 0) == cloud
+        return (f"the {'cloud shows' if cloud else 'pictures show'} the world as seen from "
+                f"{abs(behind):.1f} m {'back' if old else 'ahead'}: put right; look at delays and "
+                "clocks")
+    return ""
 
 
 def of_calibration(loop: LoopHealth | None) -> DiagnosticStatus:

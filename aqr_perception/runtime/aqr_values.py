@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,9 @@ def values_of_report(report: AqrReport, sensors: Sequence[str]) -> dict[str, flo
 
     Returns:
         ``mean_weight.lidar``, ``relative_change.lidar``, ``outside_band.lidar`` (0 or 1), the same
-        for ``camera``, and ``attention_mass.NAME`` and ``mean_gate.NAME`` by sensor.
+        for ``camera``, and ``attention_mass.NAME`` and ``mean_gate.NAME`` by sensor. Where sensors
+        are put right: ``cloud_turned_deg``, ``cloud_behind_m`` (see `AqrReport.put_right`),
+        ``cloud_to_blame`` (0 or 1) and ``agreement``.
     """
     values: dict[str, float] = {}
     for name, row, columns in (
@@ -31,4 +34,8 @@ def values_of_report(report: AqrReport, sensors: Sequence[str]) -> dict[str, flo
             ("mean_gate", report.mean_gate, sensors)):
         values |= {f"{name}.{column}": float(value)
                    for column, value in zip(columns, row[0].tolist()) if value == value}
+    if report.put_right is not None:
+        turn, behind, lidar, level = report.put_right[0].tolist()
+        values |= {"cloud_turned_deg": math.degrees(turn), "cloud_behind_m": behind,
+                   "cloud_to_blame": lidar, "agreement": level}
     return values

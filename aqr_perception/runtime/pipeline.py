@@ -16,7 +16,14 @@ from aqr_perception.model.aqr.temporal import TemporalMemory
 from aqr_perception.model.box_coder import decode
 from aqr_perception.model.detector import Detector
 from aqr_perception.model.inputs import prepare, to_device
-from aqr_perception.types import Batch, Controls, Detections, Mounting, SensorFrame
+from aqr_perception.types import (
+    Batch,
+    Controls,
+    Detections,
+    Mounting,
+    SensorFrame,
+    WeightMapStrength,
+)
 
 CONTROLS_AS_TRAINED = Controls()
 LONGEST_STEP_NS = 1_000_000_000
@@ -65,7 +72,7 @@ class DetectionPipeline:
         self.detector = detector.to(device).eval()
         self.device = device
         self.mounting = mounting
-        self._strength = CONTROLS_AS_TRAINED.weight_map
+        self._set = _in_router(CONTROLS_AS_TRAINED)
         self.reset()
 
     @classmethod
@@ -165,10 +172,11 @@ class DetectionPipeline:
 
     def _use(self, controls: Controls) -> None:
         """Set what is not handed in with each batch, before the frame."""
-        if controls.weight_map != self._strength:
+        used = _in_router(controls)
+        if used != self._set:
             self.check(controls)
-            self.detector.decoder.router.use(controls.weight_map)
-            self._strength = controls.weight_map
+            self.detector.decoder.router.use(*used)
+            self._set = used
 
     def _history_for(self, frame: SensorFrame) -> TemporalMemory | None:
         """What AQR kept of the frame before, unless time went back (a bag in a loop) or too far."""
@@ -176,6 +184,11 @@ class DetectionPipeline:
         if last is None or not 0 < frame.stamp_ns - last <= LONGEST_STEP_NS:
             return None
         return self._history
+
+
+def _in_router(controls: Controls) -> tuple[WeightMapStrength, bool]:
+    """What is set in the network itself."""
+    return controls.weight_map, controls.align
 
 
 def _weights_mib(detector: Detector) -> float:

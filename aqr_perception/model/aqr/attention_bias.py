@@ -56,7 +56,7 @@ class AttentionBiasRouter(Router):
         self.bias_scale = nn.Parameter(torch.tensor(config.scale),
                                        requires_grad=config.learnable_scale)
 
-    def use(self, strength: WeightMapStrength) -> None:
+    def use(self, strength: WeightMapStrength, align: bool = True) -> None:
         """Take another radius of the Gaussian window; None takes the one that was trained with."""
         self.config = with_sigma(self.trained_config, strength)
 

@@ -52,6 +52,8 @@ class GateConfig:
         initial_strength: λ in bias = λ·logsigmoid(logit), at the start.
         exclude_below: A bias at or below this leaves out what it refers to: its share is zero.
         max_motion: Frames between which the car moved further than this [m] are not compared.
+        align: Put right a sensor that is turned or shows what was (`alignment`), not in training;
+            needs ``agreement``.
     """
 
     learned: bool = True
@@ -73,6 +75,7 @@ class GateConfig:
     initial_strength: float = 4.0
     exclude_below: float = -16.0
     max_motion: float = 20.0
+    align: bool = True
 
     def __post_init__(self) -> None:
         for name in ("channels", "descriptor", "hidden", "depth_bins", "row_bins"):

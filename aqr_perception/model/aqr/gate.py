@@ -27,6 +27,18 @@ from aqr_perception.model.aqr.acting import (
     shuffled,
 )
 from aqr_perception.model.aqr.agreement import Descriptors
+from aqr_perception.model.aqr.alignment import (
+    SEARCHED_BELOW,
+    Alignment,
+    agreed,
+    as_it_came,
+    carried,
+    moved_cloud,
+    put_right,
+    search,
+    settled,
+    to_blame,
+)
 from aqr_perception.model.aqr.config import GateConfig
 from aqr_perception.model.aqr.evidence import (
     Evidence,
@@ -48,6 +60,7 @@ from aqr_perception.model.aqr.routing import Look, Router, Routing, Scene
 from aqr_perception.model.aqr.temporal import TemporalMemory, remember
 from aqr_perception.model.attention import EXCLUDED
 from aqr_perception.model.memory import Memory
+from aqr_perception.types import Batch, WeightMapStrength
 
 PLACES_FROM = 0.5
 """Sensors that keep at least this part of their say also say where queries start."""
@@ -71,6 +84,7 @@ class GateState:
     frame_logits: Tensor
     token_logits: Tensor | None
     frame_bias: Tensor
+    alignment: Alignment | None = None
     query_base: Tensor | None = None
     query_logits: list[Tensor] = field(default_factory=list)
     query_bias: list[Tensor] = field(default_factory=list)
@@ -84,6 +98,7 @@ class GateRouter(Router):
     Attributes:
         oracle: Labels that stand in for what the gate would decide, for experiments: 0 leaves out,
             1 and NaN keep. Its entries must fit the next batch; None lets the gate decide.
+        align: Whether sensors are put right, where the configuration has that.
     """
 
     caution: Tensor
@@ -95,6 +110,7 @@ class GateRouter(Router):
         self.config = config
         self.target_band = target_band
         self.oracle: GateLabels | None = None
+        self.align = True
         self.frame_strength = Strength(config.initial_strength)
         if not config.learned:
             self.constant = nn.Parameter(torch.full((2,), config.initial_logit))
@@ -123,11 +139,25 @@ class GateRouter(Router):
         for head, trust in zip(sensors, config.initial_trust):
             nn.init.constant_(head.bias, trust)
 
+    def use(self, strength: WeightMapStrength, align: bool = True) -> None:
+        """Put sensors right from the next frame on, or not."""
+        self.align = align
+
     def acting(self) -> tuple[nn.Module, ...]:
         """The parts beside the eye: what a query itself holds, and how strongly the gate acts."""
         if not self.config.learned:
             return (self.frame_strength,)
         return (self.query_content, self.query_strength, self.token_strength, self.frame_strength)
+
+    def receive(self, batch: Batch, history: Any) -> Batch:
+        """Move clouds back that were found to lie elsewhere in the frame before."""
+        before = history.history if isinstance(history, AqrOutput) else history
+        if before is None or before.alignment is None or not self._aligns:
+            return batch
+        prior, _ = carried(batch, before.alignment, before.valid, self.config.max_motion)
+        if prior.done.device.type == "cpu" and not prior.done.any():
+            return batch
+        return moved_cloud(batch, prior)
 
     def look(self, scene: Scene) -> Look:
         """Collect the evidence that all queries and layers share.
@@ -136,14 +166,19 @@ class GateRouter(Router):
         rotated LiDAR still cost a quarter of what the cameras find without it.
         """
         with full_precision(scene.memory.tokens):
-            state = self._look(scene)
+            state = self._put_right(scene) if self._aligns else self._look(scene)
             kept = relative(state.frame_bias.detach(), scene.memory.present,
                             self.config.exclude_below).exp()
-            return Look(state, scene.memory.present & (kept >= PLACES_FROM))
+            return Look(state, scene.memory.present & (kept >= PLACES_FROM), state.scene.batch,
+                        state.alignment)
 
     def start(self, scene: Scene, look: Look | None = None) -> GateState:
-        """Add what is seen where the queries start."""
-        state = replace((look or self.look(scene)).state, scene=scene)
+        """Add what is seen where the queries start; without a look, of sensors as they are."""
+        if look is None:
+            with full_precision(scene.memory.tokens):
+                state = self._look(scene)
+        else:
+            state = replace(look.state, scene=scene)
         if self.config.learned and self.config.query:
             with full_precision(scene.reference_points):
                 state.query_base = self._at(scene.reference_points, state)
@@ -151,8 +186,7 @@ class GateRouter(Router):
 
     def _judged(self, scene: Scene) -> tuple[Evidence, Tensor, Tensor]:
         """Evidence, (B, S, hidden) what is to be thought of the sensors, and their logits."""
-        before = scene.history.history if isinstance(scene.history, AqrOutput) else scene.history
-        evidence = gather(scene, before, self.descriptors, self.config)
+        evidence = gather(scene, _history(scene), self.descriptors, self.config)
         hidden = self.graph(evidence)
         frame = torch.cat([self.frame_head[0](hidden[:, :1]), self.frame_head[1](hidden[:, 1:])],
                           dim=1).squeeze(-1)
@@ -167,6 +201,45 @@ class GateRouter(Router):
         start = by_kind(self.unmoved, trusted)
         odds = torch.minimum(trusted.clamp(LEAST_TRUST, 1 - LEAST_TRUST).logit(), start) - start
         return odds * by_kind(self.carried.sigmoid(), trusted) * float(self.config.time)
+
+    @property
+    def _aligns(self) -> bool:
+        """Whether sensors are put right at all."""
+        return (self.align and self.config.align and self.config.learned and self.config.agreement
+                and not self.training and self.oracle is None)
+
+    def _put_right(self, scene: Scene) -> GateState:
+        """Look at the sensors as they fit together."""
+        before = _history(scene)
+        prior = as_it_came(scene)
+        step = prior.motion
+        if before is not None and before.alignment is not None:
+            prior, step = carried(scene.batch, before.alignment, before.valid,
+                                  self.config.max_motion)
+        state = self._look(put_right(scene, prior))
+        assert state.evidence is not None
+        maps = state.evidence.maps
+        fits = agreed(maps, state.evidence.along)
+        may = (maps.present[:, 0] & maps.present[:, 1:].any(1)
+               & (scene.batch.modulation > 0).all(1))
+        found = replace(prior, level=torch.maximum(prior.level, fits))
+        falls = may & (fits < prior.level - SEARCHED_BELOW)
+        if falls.device.type != "cpu" or bool(falls.any()):
+            place, level, gained = search(state.scene, maps, prior, step, self.descriptors)
+            place = torch.where(may[:, None], place, prior.place)
+            lidar = to_blame(place, prior, state.evidence.time, maps.present, self._doubts(state))
+            found = settled(place, lidar, replace(prior, level=level, gained=gained), step)
+            if not torch.equal(found.place, prior.place):
+                state = self._look(put_right(scene, found))
+        history = None if state.history is None else replace(state.history, alignment=found)
+        return replace(state, alignment=found, history=history)
+
+    def _doubts(self, state: GateState) -> Tensor:
+        """(B, 2) how much less than usual the LiDAR is trusted, and the cameras on the mean."""
+        less = by_kind(self.unmoved, state.frame_logits) - state.frame_logits
+        there = state.scene.memory.present.to(less.dtype)
+        cameras = (less * there)[:, 1:].sum(1) / there[:, 1:].sum(1).clamp(min=1.0)
+        return torch.stack([less[:, 0], cameras], dim=1)
 
     def _look(self, scene: Scene) -> GateState:
         if not self.config.learned:
@@ -196,6 +269,10 @@ class GateRouter(Router):
 
     def remember(self, scene: Scene) -> TemporalMemory:
         """Keep frames for the next ones without routing anything; see `history.look_back`."""
+        if self._aligns:
+            history = self._put_right(scene).history
+            assert history is not None
+            return history
         evidence, _, frame = self._judged(scene)
         return _kept(scene, evidence, frame)
 
@@ -246,6 +323,8 @@ class GateRouter(Router):
         cameras = (kept * there)[:, 1:].sum(1) / there[:, 1:].sum(1).clamp(min=1.0)
         summary = report(memory, factor, torch.stack([(kept * there)[:, 0], cameras], dim=1),
                          self.target_band, mean_mass(state.mass, first), kept)
+        if state.alignment is not None:
+            summary = replace(summary, put_right=state.alignment.facts)
         return AqrOutput(summary, factor.detach(), None, self._logits(state), state.contrast,
                          state.history)
 
@@ -302,6 +381,13 @@ class GateRouter(Router):
             matching = left_out(oracle.query)
             bias = bias + F.pad(matching, (0, 0, queries - matching.shape[1], 0))
         return bias.clamp(min=EXCLUDED)
+
+
+def _history(scene: Scene) -> TemporalMemory | None:
+    """What was kept of the frame before."""
+    history: TemporalMemory | None = (scene.history.history if isinstance(scene.history, AqrOutput)
+                                      else scene.history)
+    return history
 
 
 def _kept(scene: Scene, evidence: Evidence, frame: Tensor) -> TemporalMemory:

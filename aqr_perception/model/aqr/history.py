@@ -52,7 +52,8 @@ def look_at(detector: Detector, batch: Batch, history: TemporalMemory | None = N
         history: Of the frames before.
         placed: Say where queries will start, too; else there are none.
     """
-    batch, selection, _ = as_known(batch, detector.config)
+    batch, selection, _ = as_known(detector.decoder.router.receive(batch, history),
+                                   detector.config)
     memory = detector.tokenizer(batch, selection)
     scene = detector.decoder.scene(memory, batch, history)
     if not placed:

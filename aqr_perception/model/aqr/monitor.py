@@ -37,6 +37,9 @@ class AqrReport:
         mass: (B, S) share of the attention that each sensor receives, mean over layers, heads and
             queries; NaN where the decoder does not tell.
         mean_gate: (B, S) kept share of each sensor, as in ``mean_weight``; NaN in other modes.
+        put_right: (B, 4) of `gate`, where sensors are put right (`alignment`): turn [rad] of the
+            cloud against the pictures, how far [m] the car drove since the cloud (negative: since
+            the pictures), 1 where the cloud is to blame, and how well they agree now; else None.
     """
 
     mean_weight: Tensor
@@ -45,6 +48,7 @@ class AqrReport:
     outside_band: Tensor
     mass: Tensor
     mean_gate: Tensor
+    put_right: Tensor | None = None
 
 
 def change_of_features(memory: Memory, factor: Tensor) -> tuple[Tensor, Tensor]:

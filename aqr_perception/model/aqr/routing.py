@@ -89,10 +89,14 @@ class Look:
     Attributes:
         state: What `Router.start` goes on from.
         trusted: (B, S) bool: who may say where queries start, and from where they are seen.
+        batch: The frames with their sensors put right, for all that follows; None: as they came.
+        alignment: How they were put right, or None.
     """
 
     state: Any
     trusted: Tensor
+    batch: Batch | None = None
+    alignment: Any = None
 
 
 class Router(nn.Module):
@@ -102,12 +106,21 @@ class Router(nn.Module):
     This base routes nothing: the decoder then runs exactly as without AQR.
     """
 
-    def use(self, strength: WeightMapStrength) -> None:
+    def use(self, strength: WeightMapStrength, align: bool = True) -> None:
         """Go this far from the next frame on; `weight_map` has such a strength, and in part
-        `attention_bias`.
+        `attention_bias`. A `gate` puts sensors right, or not.
 
         Not to be called during a forward pass. `model.aqr.strength` tells what fits a network.
         """
+
+    def receive(self, batch: Batch, history: Any) -> Batch:
+        """The frames as the trunks are to see them; first of all that is called.
+
+        Args:
+            batch: The frames.
+            history: What `finish` returned for the frames before, or None.
+        """
+        return batch
 
     def look(self, scene: Scene) -> Look:
         """Look at the sensors while there are no queries yet."""

@@ -7,6 +7,7 @@ a healthy one agrees with all sensors of the frame before once that frame is mov
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -25,6 +26,9 @@ from aqr_perception.model.aqr.places import bev_coordinates, sample
 from aqr_perception.model.aqr.routing import Scene
 from aqr_perception.model.position import inverse
 
+if TYPE_CHECKING:
+    from aqr_perception.model.aqr.alignment import Alignment
+
 HEIGHT = -1.0
 """Height [m] in the model frame at which cells are moved: about that of a car's middle."""
 
@@ -39,12 +43,14 @@ class TemporalMemory:
         valid: (B,) bool, False where there is no frame before.
         trust: (B, S) 0 to 1, what the gate thought of each sensor: who began to lie shows when it
             begins, and hardly later, when a frozen sensor agrees with its own past.
+        alignment: How its sensors were put right; None where nothing is.
     """
 
     maps: SensorMaps
     fixed_from_model: Tensor
     valid: Tensor
     trust: Tensor
+    alignment: Alignment | None = None
 
     def take(self, index: Tensor, valid: Tensor | None = None) -> TemporalMemory:
         """Reorder frames, for batches whose frames follow each other in some other order.
@@ -56,7 +62,9 @@ class TemporalMemory:
         maps = SensorMaps(**{part.name: getattr(self.maps, part.name)[index]
                              for part in fields(SensorMaps)})
         kept = self.valid[index] if valid is None else self.valid[index] & valid
-        return TemporalMemory(maps, self.fixed_from_model[index], kept, self.trust[index])
+        alignment = None if self.alignment is None else self.alignment.take(index)
+        return TemporalMemory(maps, self.fixed_from_model[index], kept, self.trust[index],
+                              alignment)
 
 
 def trust_before(maps: SensorMaps, before: TemporalMemory | None, config: GateConfig) -> Tensor:

@@ -63,7 +63,7 @@ class WeightMapRouter(Router):
         self.register_buffer("class_residuals", class_residuals(config.modulator),
                              persistent=False)
 
-    def use(self, strength: WeightMapStrength) -> None:
+    def use(self, strength: WeightMapStrength, align: bool = True) -> None:
         """Take other numbers for those that were trained with; None takes the latter again.
 
         A class with a residual weight of its own keeps it.
