@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 EYE_FOLDER = "eye"
 SETTINGS_FILE = "settings.json"
 
-ACTING = frozenset(("caution", "sharpness"))
+ACTING = frozenset(("caution", "sharpness", "align"))
 """Settings of a gate that say how it acts on what it believes."""
 
 

@@ -147,9 +147,14 @@ def of_aqr(model: Mapping[str, str], loop: LoopHealth | None) -> DiagnosticStatu
 
 def _put_right(aqr: Mapping[str, float]) -> str:
     """What is wrong with the place of a sensor, in words; empty: nothing."""
-    turn, behind = aqr.get("cloud_turned_deg", 0.0), aqr.get("cloud_behind_m", 0.0)
+    turn, behind, aside = (aqr.get(f"cloud_{name}", 0.0)
+                           for name in ("turned_deg", "behind_m", "aside_m"))
     cloud = bool(aqr.get("cloud_to_blame", 0.0))
-    if turn:
+    if aside:
+        return (f"the {'cloud lies' if cloud else 'pictures lie'} {abs(aside):.1f} m to the "
+                f"{'right' if (aside > 0) == cloud else 'left'}: put right; look at mounts and "
+                "calibration")
+    if turn and not behind:
         left = (turn > 0) == cloud
         return (f"the {'cloud is' if cloud else 'pictures are'} turned by {abs(turn):.1f}° to the "
                 f"{'left' if left else 'right'}: put right; look at mounts and calibration")

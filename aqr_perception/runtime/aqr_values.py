@@ -22,8 +22,8 @@ def values_of_report(report: AqrReport, sensors: Sequence[str]) -> dict[str, flo
     Returns:
         ``mean_weight.lidar``, ``relative_change.lidar``, ``outside_band.lidar`` (0 or 1), the same
         for ``camera``, and ``attention_mass.NAME`` and ``mean_gate.NAME`` by sensor. Where sensors
-        are put right: ``cloud_turned_deg``, ``cloud_behind_m`` (see `AqrReport.put_right`),
-        ``cloud_to_blame`` (0 or 1) and ``agreement``.
+        are put right: ``cloud_turned_deg``, ``cloud_behind_m`` and ``cloud_aside_m`` (see
+        `AqrReport.put_right`), ``cloud_to_blame`` (0 or 1) and ``agreement``.
     """
     values: dict[str, float] = {}
     for name, row, columns in (
@@ -35,7 +35,7 @@ def values_of_report(report: AqrReport, sensors: Sequence[str]) -> dict[str, flo
         values |= {f"{name}.{column}": float(value)
                    for column, value in zip(columns, row[0].tolist()) if value == value}
     if report.put_right is not None:
-        turn, behind, lidar, level = report.put_right[0].tolist()
+        turn, behind, aside, lidar, level = report.put_right[0].tolist()
         values |= {"cloud_turned_deg": math.degrees(turn), "cloud_behind_m": behind,
-                   "cloud_to_blame": lidar, "agreement": level}
+                   "cloud_aside_m": aside, "cloud_to_blame": lidar, "agreement": level}
     return values

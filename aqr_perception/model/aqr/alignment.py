@@ -2,9 +2,9 @@
 
 What the columns of the pictures show is compared with what the cloud holds along their rays, as
 for the gate's evidence (`agreement`), and then along the rays as they would run if the cloud were
-turned about the vertical, or if either sensor showed the world from where the car was some metres
-ago. The agreement of descriptors peaks where the sensors fit: nothing is learned for this that the
-gate does not have.
+turned about the vertical or lay aside, or if either sensor showed the world from where the car was
+some metres ago. The agreement of descriptors peaks where the sensors fit: nothing is learned for
+this that the gate does not have.
 
 Such a place is a rigid motion in the plane. Once it is believed, the cloud of the next frame is
 moved back before the trunks see it, or the projections of the cameras are changed, whichever is to
@@ -19,6 +19,7 @@ import math
 from dataclasses import dataclass, fields, replace
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from aqr_perception.model.aqr.agreement import Descriptors, SensorMaps
@@ -28,14 +29,21 @@ from aqr_perception.model.constants import constant
 from aqr_perception.model.position import inverse
 from aqr_perception.types import Batch
 
-TURNS = tuple(float(5 * step) for step in range(-9, 10) if step)
+TURNS = (-2.5, 2.5, *(5.0 * step for step in range(-9, 10) if step))
 """Turns that are tried [degrees]."""
 
 DISTANCES = (1.0, 2.0, 3.5, 5.0, 7.0, 9.0, 12.0, 15.0, 19.0, 23.0, 28.0)
 """Distances that are tried [m], both ways along the car's path."""
 
+SIDES = (-3.0, -2.0, -1.0, 1.0, 2.0, 3.0)
+"""Distances to the side that are tried [m], to the right."""
+
 FINER = ((-0.5, -0.25, 0.25, 0.5), (-0.12, -0.06, 0.06, 0.12))
-"""Around the best of those, in two rounds, in parts of 5 degrees and of three tenths of it."""
+"""Around the best of those, in two rounds, in parts of 5 degrees, three tenths of the distance and
+1 m to the side."""
+
+TURNED_TOO = (-3.0, -1.5, -0.75, 0.75, 1.5, 3.0)
+"""Turns that are tried on top of what was found [degrees]."""
 
 LEAST_MOTION = 0.2
 """A car that moved less [m] since the frame before does not say which way it drives."""
@@ -52,11 +60,21 @@ nuScenes, and by 0.3 on a car whose sensors the gate does not know: there it is 
 LEAST_CHANGE = 0.02
 """And over the place of the frame before, to take its place."""
 
+LEAST_DOUBT = 0.02
+"""By so much the cloud must fit less what the pictures showed before than the pictures fit what the
+cloud did, to be to blame. Wrongly moved clouds move all boxes; wrongly moved pictures move none."""
+
 SEARCHED_BELOW = 0.03
 """On a CPU, places are tried only where the agreement fell so much below what it was."""
 
-HOLDS = (0.01, 0.3)
-"""A turn [rad] and a distance [m] that differ less from those of the frame before stay."""
+TRIED = tuple(number for place in (
+    *((math.radians(turn), 0.0, 0.0) for turn in TURNS),
+    *((0.0, sign * way, 0.0) for way in DISTANCES for sign in (1, -1)),
+    *((0.0, 0.0, side) for side in SIDES)) for number in place)
+"""All of them, place by place."""
+
+HOLDS = (0.01, 0.3, 0.2)
+"""A turn [rad] and distances [m] that differ less from those of the frame before stay."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +82,9 @@ class Alignment:
     """How cloud and cameras lie to each other, a number a frame.
 
     Attributes:
-        place: (B, 2) turn of the cloud against what the cameras show [rad, x to y], and how far the
-            car drove since the cloud [m]; negative: since the pictures.
+        place: (B, 3) turn of the cloud against what the cameras show [rad, x to y]; how far the car
+            drove since the cloud [m], negative: since the pictures; and how far the cloud lies to
+            the right of what they show [m].
         lidar: (B,) bool, the cloud is to blame; else the cameras.
         done: (B, 3) turn [rad], x and y [m]: cloud_from_moved, by which the cloud was moved back.
         motion: (B, 3) working_from_model, by which the projections are moved.
@@ -86,7 +105,7 @@ class Alignment:
 
     @property
     def facts(self) -> Tensor:
-        """(B, 4), see `AqrReport.put_right`."""
+        """(B, 5), see `AqrReport.put_right`."""
         return torch.cat([self.place, self.lidar[:, None].to(self.place.dtype),
                           self.level[:, None]], dim=1)
 
@@ -99,7 +118,7 @@ def as_it_came(scene: Scene) -> Alignment:
     """Nothing is put right."""
     poses = scene.batch.fixed_from_model
     zero = torch.zeros(len(poses), 3, device=poses.device)
-    return Alignment(zero[:, :2], zero[:, 0] > 0, zero, zero, zero, zero[:, 0], zero[:, 0] + 1,
+    return Alignment(zero, zero[:, 0] > 0, zero, zero, zero, zero[:, 0], zero[:, 0] + 1,
                      poses)
 
 
@@ -108,7 +127,7 @@ def to_blame(place: Tensor, prior: Alignment, time: TemporalEvidence, present: T
     """(B,) bool: the cloud is, and not the pictures.
 
     Args:
-        place: (B, 2) that was found.
+        place: (B, 3) that was found.
         prior: What was believed before; what goes on the same way has the same cause.
         time: The frames, put right as they were before, beside those before.
         present: (B, S) bool.
@@ -120,7 +139,7 @@ def to_blame(place: Tensor, prior: Alignment, time: TemporalEvidence, present: T
     pictures_now, cloud_now = ((edge.mean(-1) * there).sum(1) for edge in (
         time.moved.values[:, 1:, 0], time.moved.values[:, 0, 1:]))
     at_first = torch.where(place[:, 1] != 0, place[:, 1] > 0, doubts[:, 0] >= doubts[:, 1])
-    cloud = torch.where(time.valid, pictures_now >= cloud_now, at_first)
+    cloud = torch.where(time.valid, pictures_now >= cloud_now + LEAST_DOUBT, at_first)
     goes_on = (place * prior.place > 0).any(-1)
     return torch.where(goes_on, prior.lidar, cloud) & (place != 0).any(-1)
 
@@ -163,7 +182,7 @@ def settled(place: Tensor, lidar: Tensor, prior: Alignment, step: Tensor) -> Ali
     """What is found after the cloud was moved back as ``prior`` has it.
 
     Args:
-        place: (B, 2) see `Alignment`.
+        place: (B, 3) see `Alignment`.
         lidar: (B,) likewise.
         prior: What was believed before.
         step: (B, 3) see `carried`.
@@ -219,7 +238,7 @@ def matrices(motion: Tensor) -> Tensor:
 
 
 def motions(places: Tensor, step: Tensor) -> Tensor:
-    """(B, H, 2) turns and distances → (B, H, 3) cloud_from_model in the plane: turn, x, y.
+    """(B, H, 3) places → (B, H, 3) cloud_from_model in the plane: turn, x, y.
 
     A distance is driven as the car drove since the frame before, at constant speed and rate of
     turn. With V(a) = [[sin a, cos a - 1], [1 - cos a, sin a]] / a the exponential map of the plane
@@ -236,7 +255,8 @@ def motions(places: Tensor, step: Tensor) -> Tensor:
     size = ahead.square() + aside.square()  # V is a multiple of a rotation: complex division
     vx = (ahead * step[:, 1:2] + aside * step[:, 2:3]) / size * share
     vy = (ahead * step[:, 2:3] - aside * step[:, 1:2]) / size * share
-    return torch.stack([places[..., 0] + share * turn, new_ahead * vx - new_aside * vy,
+    return torch.stack([places[..., 0] + share * turn,
+                        new_ahead * vx - new_aside * vy + places[..., 2],
                         new_aside * vx + new_ahead * vy], dim=-1)
 
 
@@ -304,22 +324,23 @@ def search(scene: Scene, maps: SensorMaps, prior: Alignment, step: Tensor,
         descriptors: Of the gate.
 
     Returns:
-        (B, 2) the place; its agreement (B,), and what it won over none.
+        (B, 3) the place; its agreement (B,), and what it won over none.
     """
     def scores(places: Tensor) -> Tensor:
         moved = after(undone(prior.done)[:, None], after(motions(places, step),
                                                          undone(prior.motion)[:, None]))
         return fit(maps, moved, descriptors, scene.detection_range)
 
-    tried = constant([number for turn in TURNS for number in (math.radians(turn), 0.0)]
-                     + [number for way in DISTANCES for number in (0.0, way, 0.0, -way)], step)
-    tried = tried.view(1, -1, 2).expand(len(step), -1, -1)
+    tried = constant(TRIED, step).view(1, -1, 3).expand(len(step), -1, -1)
     places = torch.cat([torch.zeros_like(tried[:, :1]), prior.place[:, None], tried], dim=1)
     found = scores(places)
     best, score = _best(places, found)
-    reach = torch.stack([(best[..., 0] != 0) * math.radians(5.0), best[..., 1] * 0.3], dim=-1)
-    for parts in FINER:
-        near = best + constant(parts, step)[None, :, None] * reach
+    reach = torch.stack([(best[..., 0] != 0) * math.radians(5.0), best[..., 1] * 0.3,
+                         (best[..., 2] != 0).to(best.dtype)], dim=-1)
+    turned = constant([math.radians(turn) for turn in TURNED_TOO], step)
+    steps = [constant(parts, step)[None, :, None] * reach for parts in FINER]
+    for more in (*steps, F.pad(turned[None, :, None], (0, 2))):
+        near = best + more
         best, score = _best(torch.cat([best, near], dim=1), torch.cat([score, scores(near)], dim=1))
     stays = score < found[:, 1:2] + LEAST_CHANGE
     best = torch.where(stays[..., None], prior.place[:, None], best)
@@ -334,6 +355,6 @@ def search(scene: Scene, maps: SensorMaps, prior: Alignment, step: Tensor,
 
 
 def _best(places: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
-    """(B, 1, 2) and (B, 1): the first of the highest."""
+    """(B, 1, 3) and (B, 1): the first of the highest."""
     score, at = scores.max(dim=1, keepdim=True)
-    return places.gather(1, at[..., None].expand(-1, -1, 2)), score
+    return places.gather(1, at[..., None].expand(-1, -1, 3)), score

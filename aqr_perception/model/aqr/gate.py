@@ -229,7 +229,7 @@ class GateRouter(Router):
             place = torch.where(may[:, None], place, prior.place)
             lidar = to_blame(place, prior, state.evidence.time, maps.present, self._doubts(state))
             found = settled(place, lidar, replace(prior, level=level, gained=gained), step)
-            if not torch.equal(found.place, prior.place):
+            if falls.device.type != "cpu" or not torch.equal(found.place, prior.place):
                 state = self._look(put_right(scene, found))
         history = None if state.history is None else replace(state.history, alignment=found)
         return replace(state, alignment=found, history=history)

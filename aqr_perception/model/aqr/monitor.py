@@ -37,9 +37,10 @@ class AqrReport:
         mass: (B, S) share of the attention that each sensor receives, mean over layers, heads and
             queries; NaN where the decoder does not tell.
         mean_gate: (B, S) kept share of each sensor, as in ``mean_weight``; NaN in other modes.
-        put_right: (B, 4) of `gate`, where sensors are put right (`alignment`): turn [rad] of the
+        put_right: (B, 5) of `gate`, where sensors are put right (`alignment`): turn [rad] of the
             cloud against the pictures, how far [m] the car drove since the cloud (negative: since
-            the pictures), 1 where the cloud is to blame, and how well they agree now; else None.
+            the pictures), how far [m] the cloud lies to the right, 1 where the cloud is to blame,
+            and how well they agree now; else None.
     """
 
     mean_weight: Tensor
