@@ -37,6 +37,7 @@ from aqr_perception.model.aqr.alignment import (
     put_right,
     search,
     settled,
+    telling,
     to_blame,
 )
 from aqr_perception.model.aqr.config import GateConfig
@@ -220,7 +221,7 @@ class GateRouter(Router):
         assert state.evidence is not None
         maps = state.evidence.maps
         fits = agreed(maps, state.evidence.along)
-        may = (maps.present[:, 0] & maps.present[:, 1:].any(1)
+        may = (maps.present[:, 0] & maps.present[:, 1:].any(1) & telling(maps)
                & (scene.batch.modulation > 0).all(1))
         found = replace(prior, level=torch.maximum(prior.level, fits))
         falls = may & (fits < prior.level - SEARCHED_BELOW)

@@ -1,0 +1,93 @@
+"""The weights that ship on a simulated drive whose sensors come to lie elsewhere."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from aqr_perception.model import checkpoint
+from aqr_perception.runtime.aqr_values import values_of_report
+from aqr_perception.runtime.pipeline import DetectionPipeline
+from aqr_perception.simulation import splits
+from aqr_perception.simulation.drive import DriveSettings, simulate_drive
+from aqr_perception.simulation.faults import apply
+from aqr_perception.simulation.rig import load_rig
+from aqr_perception.types import Controls
+
+FRAMES = 6
+BEGINS = 3
+"""The first frame under a fault; those before it are sound."""
+
+
+@pytest.fixture(scope="module")
+def drive():
+    return list(simulate_drive(splits.VALIDATION.start, FRAMES, load_rig().resized(352, 128),
+                               DriveSettings(sweeps=4)))
+
+
+@pytest.fixture(scope="module")
+def pipeline():
+    if not checkpoint.SHIPPED.exists():
+        pytest.skip("no weights ship")
+    return DetectionPipeline.load(device="cpu")
+
+
+def run(pipeline, drive, fault, severity, align=True):
+    """What AQR said of each frame from the fault on, and how many true objects were found."""
+    pipeline.reset()
+    said, found = [], 0
+    for number, (frame, truth) in enumerate(drive):
+        shown = frame
+        if number >= BEGINS and fault:
+            shown, _ = apply(fault, severity, [one for one, _ in drive[:number + 1]],
+                             np.random.default_rng(1), truth)
+        result = pipeline(shown, Controls(align=align, score_threshold=0.3))
+        if number < BEGINS:
+            continue
+        said.append(values_of_report(result.aqr, ("lidar", *frame.camera_names)))
+        seen = truth.boxes.center[truth.num_lidar_pts > 0, :2]
+        apart = np.linalg.norm(seen[:, None] - result.detections.boxes.center[None, :, :2], axis=-1)
+        found += int((apart < 2.0).any(axis=1).sum())
+    return said, found
+
+
+def test_a_turned_cloud_is_put_right(pipeline, drive):
+    said, found = run(pipeline, drive, "lidar_rotated", 2)
+    for values in said:
+        assert abs(values["cloud_turned_deg"]) == pytest.approx(15, abs=1.5)
+        assert values["cloud_to_blame"] == 1
+    _, without = run(pipeline, drive, "lidar_rotated", 2, align=False)
+    _, sound = run(pipeline, drive, "", 1)
+    assert found > 0.7 * sound
+    assert found > 2 * without
+
+
+def test_turned_cameras_are_put_right_and_move_no_box(pipeline, drive):
+    said, found = run(pipeline, drive, "all_cameras_rotated", 3)
+    for values in said:
+        assert abs(values["cloud_turned_deg"]) == pytest.approx(40, abs=1.5)
+        assert values["cloud_to_blame"] == 0
+    assert found > 0.8 * run(pipeline, drive, "", 1)[1]
+
+
+def test_an_old_cloud_is_put_right(pipeline, drive):
+    said, found = run(pipeline, drive, "lidar_stale", 2)
+    frames = [frame for frame, _ in drive]
+    for number, values in enumerate(said, start=BEGINS):
+        driven = np.linalg.norm((frames[number].fixed_from_lidar
+                                 - frames[number - 2].fixed_from_lidar)[:3, 3])
+        assert driven > 2.0
+        assert values["cloud_behind_m"] == pytest.approx(driven, rel=0.15)
+        assert values["cloud_to_blame"] == 1
+    assert found > 1.3 * run(pipeline, drive, "lidar_stale", 2, align=False)[1]
+
+
+def test_sound_sensors_stay(pipeline, drive):
+    said, _ = run(pipeline, drive, "", 1)
+    for values in said:
+        assert values["cloud_turned_deg"] == values["cloud_behind_m"] == 0.0
+        assert values["cloud_aside_m"] == 0.0
+        assert values["agreement"] > 0.5
+    assert not any(math.isnan(value) for value in said[0].values())
