@@ -67,6 +67,12 @@ def share_kept(frames: Iterable[Numbers], leave_out: bool) -> float:
     return float(np.mean(kept)) if kept else math.nan
 
 
+def share_put_right(frames: Iterable[Numbers]) -> float:
+    """Share of frames in which a sensor was put right; NaN where none ever is."""
+    places = [numbers["put_right"][:3] for numbers in frames if numbers.get("put_right")]
+    return float(np.mean([any(place) for place in places])) if places else math.nan
+
+
 def mean_of(name: str, frames: Iterable[Numbers]) -> float:
     """Mean of a number over the frames that have it; NaN without any."""
     values = [numbers[name] for numbers in frames if numbers.get(name) is not None]

@@ -14,7 +14,8 @@ mean over all faults), ``faults.seen`` and ``faults.unseen`` (by whether trainin
 and over the last tenth;
 ``largest_factor``, ``largest_factor.training``; ``auroc.sensor.FAULT``, ``auroc.query.FAULT``,
 ``auroc.token.FAULT``, ``blame.FAULT.FAULT``; ``kept.wrong.FAULT`` and ``kept.sound.FAULT``, the
-share of its attention that a sensor keeps which is better left out, and any other; ``kept.clean``.
+share of its attention that a sensor keeps which is better left out, and any other; ``kept.clean``;
+``put_right.FAULT`` and ``put_right.clean``, the share of frames in which a sensor was put right.
 """
 
 from __future__ import annotations
@@ -26,7 +27,13 @@ from typing import Any
 
 import numpy as np
 
-from aqr_perception.experiment.calibration import blame_auroc, mean_of, sensor_auroc, share_kept
+from aqr_perception.experiment.calibration import (
+    blame_auroc,
+    mean_of,
+    sensor_auroc,
+    share_kept,
+    share_put_right,
+)
 from aqr_perception.experiment.config import ExperimentConfig
 from aqr_perception.model.aqr.monitor import MODALITIES
 from aqr_perception.simulation.faults import FAULTS, MATCHED_PAIRS
@@ -162,7 +169,8 @@ def _of_monitor(seen: Sequence[Mapping[str, Any]], training: Mapping[str, Any]) 
 
 
 def _of_gate(faults: Mapping[str, Any], clean: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    values = {"kept.clean": share_kept(clean, leave_out=False)}
+    values = {"kept.clean": share_kept(clean, leave_out=False),
+              "put_right.clean": share_put_right(clean)}
     looks = {fault: [look for one in severities.values() for look in one["seen"]]
              for fault, severities in faults.items()}
     for fault, seen in looks.items():
@@ -171,6 +179,7 @@ def _of_gate(faults: Mapping[str, Any], clean: Sequence[Mapping[str, Any]]) -> d
         values[f"auroc.token.{fault}"] = mean_of("token_auroc", seen)
         values[f"kept.wrong.{fault}"] = share_kept(seen, leave_out=True)
         values[f"kept.sound.{fault}"] = share_kept(seen, leave_out=False)
+        values[f"put_right.{fault}"] = share_put_right(seen)
     for lidar, cameras in MATCHED_PAIRS:
         if lidar in looks and cameras in looks:
             values[f"blame.{lidar}.{cameras}"] = blame_auroc(looks[lidar], looks[cameras])

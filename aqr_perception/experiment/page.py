@@ -95,7 +95,7 @@ def _page(config: ExperimentConfig, figures: Mapping[str, RunFigures],
     def picture(name: str, text: str) -> str:
         return f"<p><img alt='{text}' src='{plots[name]}'></p>" if name in plots else ""
 
-    kept = tables.kept()
+    kept, righted = tables.kept(), tables.put_right()
     sections = [
         ("Runs", tables.runs()),
         ("Main figures", tables.main() + picture("metrics", "mAP of every run, a dot a seed")),
@@ -117,9 +117,13 @@ def _page(config: ExperimentConfig, figures: Mapping[str, RunFigures],
          + "<details><summary>Every severity</summary>" + tables.severities() + "</details>"),
         ("Faults that differ only in who lies", tables.pairs()),
         ("What the gates see", "<p>AUROC of “leave this out”: of whole sensors over frames, of "
-         "queries and of tokens within a frame. 0.5 is chance.</p>" + tables.calibration()
+         "queries and of tokens within a frame. 0.5 is chance. A gate that puts sensors right is "
+         "asked about them as they are then; one with align: false says what is seen without."
+         "</p>" + tables.calibration()
          + (kept and "<p>Share of its attention that the gate lets a sensor keep: of those better "
             "left out (0 would be right) / of the others (1).</p>" + kept)),
+        ("What is put right", righted and "<p>Share of frames in which a sensor was taken to be "
+         "turned, aside, or showing what was, and was put right.</p>" + righted),
         ("Where the attention goes", _attention_pictures(pictures)),
         ("Goals", tables.goals() and f"<p>mAP less {config.competitor}'s; ✓: reached. In italics "
          "what the truth in place of the gate gives.</p>" + tables.goals()),

@@ -275,6 +275,23 @@ class Tables:
         rows.insert(0, ("no fault", *(f"{UNKNOWN} / {cell}" for cell in clean)))
         return table(("fault", *gates), rows)
 
+    def put_right(self) -> str:
+        """Share of frames in which a gate put a sensor right, by fault; those that never do, not.
+
+        Faults under which nobody put anything right are left out.
+        """
+        gates = [name for name in self._judged()
+                 if "put_right.clean" in self.figures[name].values]
+        rows = [(_fault(fault), *(with_spread(self.figures[name], f"put_right.{fault}", 2)
+                                  for name in gates))
+                for fault in self.config.evaluation.fault_names
+                if any(self.figures[name].mean(f"put_right.{fault}") > 0 for name in gates)]
+        if not gates:
+            return ""
+        rows.insert(0, ("no fault", *(with_spread(self.figures[name], "put_right.clean", 2)
+                                      for name in gates)))
+        return table(("fault", *gates), rows)
+
     def _judged(self) -> list[str]:
         """Runs whose gate was held against what is known."""
         return [name for name, run in self.figures.items()

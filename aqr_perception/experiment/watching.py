@@ -102,7 +102,8 @@ def _numbers(batch: Batch, output: DetectorOutput, faults: KnownFaults, detector
 
     Returns:
         ``mean_weight``, ``relative_change``, ``max_change``, ``outside_band`` (2), ``kept`` and
-        ``mass`` (S, None where unknown), ``largest_factor``; of a gate, ``leave_out`` (S: 1 where
+        ``mass`` (S, None where unknown), ``largest_factor``; of a gate that puts sensors right,
+        ``put_right`` (see `AqrReport`); of a gate, ``leave_out`` (S: 1 where
         the detector is expected to do better without, 0 where not, None where nobody knows or the
         sensor is absent), ``query_auroc`` and ``token_auroc`` of "leave this out" within the frame
         (None where all are alike).
@@ -115,6 +116,8 @@ def _numbers(batch: Batch, output: DetectorOutput, faults: KnownFaults, detector
         for name, field in (("mean_weight", "mean_weight"), ("relative_change", "relative_change"),
                             ("max_change", "max_change"), ("outside_band", "outside_band"),
                             ("kept", "mean_gate"), ("mass", "mass"))}
+    if report.put_right is not None:
+        numbers["put_right"] = report.put_right[0].double().tolist()
     factor = output.aqr.factor
     numbers["largest_factor"] = float(factor.max()) if factor.numel() else None
     labels = gate_labels(output, faults, to_device(batch, CPU), detector.config)

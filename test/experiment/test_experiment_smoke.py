@@ -81,7 +81,8 @@ def test_the_page_holds_figures_and_no_claims_about_untrained_weights(done):
     page = (done / "page" / "index.html").read_text()
     for title in ("Main figures", "AP by class", "Losses", "mAP under faults",
                   "Faults that differ only in who lies", "What the gates see", "Goals",
-                  "Weight maps", "Where the attention goes", "Conclusions in plain words"):
+                  "Weight maps", "What is put right", "Where the attention goes",
+                  "Conclusions in plain words"):
         assert f"<h2>{title}</h2>" in page
     assert "nan" not in page
     for name in ("metrics", "losses", "loss_parts", "gradients", "monitor", "faults"):

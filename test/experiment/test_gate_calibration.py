@@ -10,6 +10,7 @@ from aqr_perception.experiment.calibration import (
     mean_of,
     sensor_auroc,
     share_kept,
+    share_put_right,
 )
 
 
@@ -53,3 +54,10 @@ def test_what_is_kept_is_told_apart_by_whether_it_is_better_left_out():
     assert share_kept(frames, leave_out=True) == pytest.approx(0.2)
     assert share_kept(frames, leave_out=False) == pytest.approx(0.7)
     assert math.isnan(share_kept(frames[2:], leave_out=True))
+
+
+def test_frames_in_which_nothing_is_ever_put_right_do_not_count():
+    frames = [{"put_right": [0.0, 0.0, 0.0, 0.0, 0.6]}, {"put_right": [0.2, 0.0, 0.0, 1.0, 0.6]},
+              {"put_right": [0.0, -3.0, 0.0, 0.0, 0.6]}, {}]
+    assert share_put_right(frames) == pytest.approx(2 / 3)
+    assert math.isnan(share_put_right(frames[3:]))

@@ -48,11 +48,11 @@ TURNED_TOO = (-3.0, -1.5, -0.75, 0.75, 1.5, 3.0)
 LEAST_MOTION = 0.2
 """A car that moved less [m] since the frame before does not say which way it drives."""
 
-LEAST_GAIN = 0.04
+LEAST_GAIN = 0.035
 """Agreement (mean cosine) that a place must win to be believed. On a hundred sound frames none won
 0.02."""
 
-LEAST_FIT = 0.45
+LEAST_FIT = 0.42
 """And have. Sound sensors agree by 0.58 to 0.73 in simulated frames, by 0.51 in a real one of
 nuScenes, and by 0.3 on a car whose sensors the gate does not know: there it is not to be believed.
 Nor where pictures are swapped or four of 32 beams are left (0.41 at most anywhere).
@@ -68,6 +68,13 @@ LEAST_CHANGE = 0.02
 LEAST_DOUBT = 0.02
 """By so much the cloud must fit less what the pictures showed before than the pictures fit what the
 cloud did, to be to blame. Wrongly moved clouds move all boxes; wrongly moved pictures move none."""
+
+LIKELIER = 0.02
+"""By so much an old cloud is likelier than pictures of what is to come (though a clock may be off
+to either side), old pictures than such a cloud, and one thing turned than all cameras alike."""
+
+FADING = 0.8
+"""What is left of a suspicion from one frame to the next."""
 
 SEARCHED_BELOW = 0.03
 """On a CPU, places are tried only where the agreement fell so much below what it was."""
@@ -96,6 +103,8 @@ class Alignment:
         back: (B, 3) model_from_working, by which the boxes are.
         gained: (B,) agreement won by it, a mean cosine.
         level: (B,) agreement with it.
+        suspicion: (B,) that the cloud is to blame, in units of agreement; below 0: the pictures. It
+            comes from frames in which the agreement fell, and fades.
         fixed_from_model: (B, 4, 4) float64 pose that the frame came with.
     """
 
@@ -106,6 +115,7 @@ class Alignment:
     back: Tensor
     gained: Tensor
     level: Tensor
+    suspicion: Tensor
     fixed_from_model: Tensor
 
     @property
@@ -124,27 +134,36 @@ def as_it_came(scene: Scene) -> Alignment:
     poses = scene.batch.fixed_from_model
     zero = torch.zeros(len(poses), 3, device=poses.device)
     return Alignment(zero, zero[:, 0] > 0, zero, zero, zero, zero[:, 0], zero[:, 0] + 1,
-                     poses)
+                     zero[:, 0], poses)
 
 
-def to_blame(place: Tensor, prior: Alignment, time: TemporalEvidence, present: Tensor,
-             doubts: Tensor) -> Tensor:
+def suspected(prior: Alignment, time: TemporalEvidence, present: Tensor) -> Tensor:
+    """(B,) how much less the cloud fits what the pictures showed before than they fit what it did.
+
+    Args:
+        prior: What was believed before; suspicions add up, as a place may be found only later.
+        time: The frames, put right as they were before, beside those before.
+        present: (B, S) bool.
+    """
+    there = present[:, 1:].to(prior.place.dtype)
+    pictures_now, cloud_now = ((edge.mean(-1) * there).sum(1) for edge in (
+        time.moved.values[:, 1:, 0], time.moved.values[:, 0, 1:]))
+    return prior.suspicion + (pictures_now - cloud_now) / there.sum(1).clamp(min=1.0) * time.valid
+
+
+def to_blame(place: Tensor, prior: Alignment, suspicion: Tensor, doubts: Tensor) -> Tensor:
     """(B,) bool: the cloud is, and not the pictures.
 
     Args:
         place: (B, 3) that was found.
         prior: What was believed before; what goes on the same way has the same cause.
-        time: The frames, put right as they were before, beside those before.
-        present: (B, S) bool.
+        suspicion: (B,) see `suspected`; 0 where there was nothing to compare with.
         doubts: (B, 2) how much less than usual the gate trusts the LiDAR, and the cameras; it
-            decides where there is no frame before and the cloud is turned. An old cloud is more
-            likely then than pictures of what is to come.
+            decides about turns where nobody is suspected.
     """
-    there = present[:, 1:].to(place.dtype)
-    pictures_now, cloud_now = ((edge.mean(-1) * there).sum(1) for edge in (
-        time.moved.values[:, 1:, 0], time.moved.values[:, 0, 1:]))
+    likely = suspicion + torch.where(place[:, 1] < 0, -LIKELIER, LIKELIER)
     at_first = torch.where(place[:, 1] != 0, place[:, 1] > 0, doubts[:, 0] >= doubts[:, 1])
-    cloud = torch.where(time.valid, pictures_now >= cloud_now + LEAST_DOUBT, at_first)
+    cloud = torch.where(suspicion != 0, likely >= LEAST_DOUBT, at_first)
     goes_on = (place * prior.place > 0).any(-1)
     return torch.where(goes_on, prior.lidar, cloud) & (place != 0).any(-1)
 
@@ -180,7 +199,7 @@ def carried(batch: Batch, before: Alignment, valid: Tensor, max_motion: float
     return replace(before, place=place, lidar=lidar, done=done, motion=motion, back=nothing,
                    gained=before.gained * valid,
                    level=before.level.where(valid, torch.ones_like(before.level)),
-                   fixed_from_model=now), step
+                   suspicion=FADING * before.suspicion * valid, fixed_from_model=now), step
 
 
 def settled(place: Tensor, lidar: Tensor, prior: Alignment, step: Tensor) -> Alignment:

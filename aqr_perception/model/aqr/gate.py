@@ -37,6 +37,7 @@ from aqr_perception.model.aqr.alignment import (
     put_right,
     search,
     settled,
+    suspected,
     telling,
     to_blame,
 )
@@ -228,8 +229,10 @@ class GateRouter(Router):
         if falls.device.type != "cpu" or bool(falls.any()):
             place, level, gained = search(state.scene, maps, prior, step, self.descriptors)
             place = torch.where(may[:, None], place, prior.place)
-            lidar = to_blame(place, prior, state.evidence.time, maps.present, self._doubts(state))
-            found = settled(place, lidar, replace(prior, level=level, gained=gained), step)
+            suspicion = suspected(prior, state.evidence.time, maps.present)
+            lidar = to_blame(place, prior, suspicion, self._doubts(state))
+            found = settled(place, lidar, replace(prior, level=level, gained=gained,
+                                                  suspicion=suspicion), step)
             if falls.device.type != "cpu" or not torch.equal(found.place, prior.place):
                 state = self._look(put_right(scene, found))
         history = None if state.history is None else replace(state.history, alignment=found)

@@ -11,6 +11,7 @@ from thin_networks import thin_tiny
 
 from aqr_perception.geometry import rigid
 from aqr_perception.model.aqr.alignment import (
+    FADING,
     LEAST_MOTION,
     Alignment,
     after,
@@ -23,6 +24,7 @@ from aqr_perception.model.aqr.alignment import (
     put_right,
     search,
     settled,
+    suspected,
     to_blame,
     undone,
 )
@@ -230,19 +232,32 @@ class Edges:
 
 
 def test_who_moved_no_longer_fits_what_the_other_showed(detector):
-    scene = scene_of(detector, batch_of(detector, *[np.eye(4)] * 7))
-    place = torch.tensor([[.3, 0, 0], [.3, 0, 0], [0, 5.0, 0], [0, -5.0, 0], [.3, 0, 0],
-                          [.3, 0, 0], [0, 0, 0]])
-    prior = known(scene, place=torch.tensor([[0.0, 0, 0]] * 5 + [[.2, 0, 0], [0, 0, 0]]),
-                  lidar=torch.tensor([False] * 7))
-    time = Edges([.6, .3, .2, .2, .0, .6, .6], [.3, .6, .5, .5, .0, .3, .3],
-                 [True, True, False, False, False, True, True])
-    doubts = torch.tensor([[0.0, 1.0]] * 4 + [[2.0, 1.0]] + [[0.0, 0.0]] * 2)
-    present = torch.ones(7, 3, dtype=torch.bool)
-    cloud = to_blame(place, prior, time, present, doubts)
-    # seen; seen; old cloud likelier than pictures of the future; old pictures; doubted; goes on;
-    # nothing to blame anybody for
-    assert cloud.tolist() == [True, False, True, False, True, False, False]
+    scene = scene_of(detector, batch_of(detector, *[np.eye(4)] * 3))
+    prior = known(scene, suspicion=torch.tensor([0.0, 0.1, 0.0]))
+    time = Edges([.6, .3, .6], [.3, .6, .3], [True, True, False])
+    found = suspected(prior, time, torch.tensor([[True] * 3, [True, False, True], [True] * 3]))
+    torch.testing.assert_close(found, torch.tensor([.3, -.2, .0]))
+    batch = batch_of(detector, *[np.eye(4)] * 3)
+    later, _ = carried(batch, replace(prior, suspicion=found), torch.tensor([True, True, False]),
+                       20.0)
+    torch.testing.assert_close(later.suspicion, FADING * torch.tensor([.3, -.2, .0]))
+
+
+@pytest.mark.parametrize(("place", "before", "suspicion", "doubts", "cloud"), [
+    ([.3, 0, 0], [0, 0, 0], .1, [0, 1], True), ([.3, 0, 0], [0, 0, 0], -.1, [1, 0], False),
+    ([.3, 0, 0], [0, 0, 0], -.01, [1, 0], False),
+    ([0, 5.0, 0], [0, 0, 0], .01, [0, 1], True), ([0, -5.0, 0], [0, 0, 0], .03, [0, 1], False),
+    ([0, 5.0, 0], [0, 0, 0], -.04, [0, 1], False),  # a clock that is off
+    ([0, 5.0, 0], [0, 0, 0], 0.0, [0, 1], True), ([0, -5.0, 0], [0, 0, 0], 0.0, [1, 0], False),
+    ([.3, 0, 0], [0, 0, 0], 0.0, [2, 1], True), ([.3, 0, 0], [0, 0, 0], 0.0, [1, 2], False),
+    ([.3, 0, 0], [.2, 0, 0], .5, [2, 1], False),  # goes on
+    ([0, 0, 0], [0, 0, 0], .5, [2, 1], False)])
+def test_who_is_to_blame(detector, place, before, suspicion, doubts, cloud):
+    scene = scene_of(detector, batch_of(detector, np.eye(4)))
+    prior = known(scene, place=torch.tensor([before]).float())
+    found = to_blame(torch.tensor([place]), prior, torch.tensor([suspicion]),
+                     torch.tensor([doubts]).float())
+    assert found.tolist() == [cloud]
 
 
 def test_sound_sensors_are_left_to_the_last_bit(detector):
