@@ -31,8 +31,8 @@ ASKED = ("aten.item", "aten._local_scalar_dense", "aten.is_nonzero", "aten.nonze
 ON_HOST = ("select_sensors", "_scattered", "_images", "<lambda>")
 """Functions that look at what they have fetched together, once a frame."""
 
-ON_CPU = ("_put_right", "receive")
-"""Functions that spare themselves work on a CPU; on a GPU they do it and ask nothing."""
+ON_CPU = ("spared",)
+"""Spares work on a CPU; on a GPU it asks nothing."""
 
 SIZES = ("forward", "_occupied")
 """Functions of the pillars, which cannot know how many there are."""

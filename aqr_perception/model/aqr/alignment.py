@@ -216,6 +216,11 @@ def settled(place: Tensor, lidar: Tensor, prior: Alignment, step: Tensor) -> Ali
     return replace(prior, place=place, lidar=lidar, motion=motion, back=back)
 
 
+def spared(wanted: Tensor) -> bool:
+    """Whether there is nothing to do; a GPU would have to be asked, and does it all the same."""
+    return wanted.device.type == "cpu" and not bool(wanted.any())
+
+
 def put_right(scene: Scene, alignment: Alignment) -> Scene:
     """The scene as it is where the cloud is: its projections, and the pose of that place."""
     batch = scene.batch
@@ -239,6 +244,8 @@ def moved_cloud(batch: Batch, alignment: Alignment) -> Batch:
 
 def moved_back(boxes: Tensor, alignment: Alignment) -> Tensor:
     """Boxes (L, B, Q, 10) as the head says them, from where the network worked."""
+    if spared(alignment.back):
+        return boxes
     turn, x, y = alignment.back.to(boxes.dtype)[..., None].unbind(1)
     sine, cosine = turn.sin(), turn.cos()
 

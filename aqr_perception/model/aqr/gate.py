@@ -37,6 +37,7 @@ from aqr_perception.model.aqr.alignment import (
     put_right,
     search,
     settled,
+    spared,
     suspected,
     telling,
     to_blame,
@@ -156,9 +157,9 @@ class GateRouter(Router):
         before = history.history if isinstance(history, AqrOutput) else history
         if before is None or before.alignment is None or not self._aligns:
             return batch
-        prior, _ = carried(batch, before.alignment, before.valid, self.config.max_motion)
-        if prior.done.device.type == "cpu" and not prior.done.any():
+        if spared(before.alignment.lidar):
             return batch
+        prior, _ = carried(batch, before.alignment, before.valid, self.config.max_motion)
         return moved_cloud(batch, prior)
 
     def look(self, scene: Scene) -> Look:
@@ -218,7 +219,7 @@ class GateRouter(Router):
         if before is not None and before.alignment is not None:
             prior, step = carried(scene.batch, before.alignment, before.valid,
                                   self.config.max_motion)
-        state = self._look(put_right(scene, prior))
+        state = self._look(scene if spared(prior.place) else put_right(scene, prior))
         assert state.evidence is not None
         maps = state.evidence.maps
         fits = agreed(maps, state.evidence.along)
@@ -226,7 +227,7 @@ class GateRouter(Router):
                & (scene.batch.modulation > 0).all(1))
         found = replace(prior, level=torch.maximum(prior.level, fits))
         falls = may & (fits < prior.level - SEARCHED_BELOW)
-        if falls.device.type != "cpu" or bool(falls.any()):
+        if not spared(falls):
             place, level, gained = search(state.scene, maps, prior, step, self.descriptors)
             place = torch.where(may[:, None], place, prior.place)
             suspicion = suspected(prior, state.evidence.time, maps.present)
