@@ -139,6 +139,8 @@ class RunConfig:
         about: What it is, in a line.
         against: Names of the runs that it differs from in one thing.
         train: False measures the weights that all others start from, as they are.
+        own_aqr: And with the adaptive query routing that came with them, which must be of this
+            mode; of the settings below only whether sensors are put right counts then.
         fault_share: Share of spoiled frames in training; None: that of `TrainingPart`.
         freeze_baseline: Train adaptive query routing alone.
         oracle: The truth about faults stands in for the gate, in training and in evaluation: of
@@ -152,6 +154,7 @@ class RunConfig:
     about: str = ""
     against: tuple[str, ...] = ()
     train: bool = True
+    own_aqr: bool = False
     fault_share: float | None = None
     freeze_baseline: bool = False
     oracle: str = ""
@@ -169,6 +172,9 @@ class RunConfig:
         if self.freeze_baseline and self.aqr.mode == "off":
             raise ValueError("freeze_baseline leaves nothing to train with aqr.mode off; expected "
                              "another mode")
+        if self.own_aqr and (self.train or self.oracle or self.aqr.mode == "off"):
+            raise ValueError("own_aqr measures weights as they came; expected train: false, no "
+                             "oracle, and the mode of their AQR")
         if self.fault_share is not None:
             FaultSampling(self.fault_share)
 

@@ -24,6 +24,7 @@ from aqr_perception.experiment.network import (
     shared_network,
     start_network,
     training_settings,
+    untrained_network,
 )
 from aqr_perception.experiment.run_trainer import (
     MONITOR_FILE,
@@ -232,8 +233,7 @@ def _start(job: Job) -> Detector:
 
 
 def _untrained(job: Job) -> Detector:
-    """The same with the run's AQR, which changes nothing by itself; an oracle may act in it."""
-    return start_network(_start(job), job.config, job.name, job.seed).eval()
+    return untrained_network(job.start, job.config, job.name)
 
 
 def _probe(job: Job) -> dict[str, float]:

@@ -8,6 +8,7 @@ import torch
 
 from aqr_perception.experiment.config import ExperimentConfig
 from aqr_perception.model import checkpoint
+from aqr_perception.model.aqr.gate import GateRouter
 from aqr_perception.model.detector import Detector
 from aqr_perception.training.baseline import with_aqr
 from aqr_perception.training.engine import TrainingSettings
@@ -28,6 +29,31 @@ def shared_network(path: Path | None, config: ExperimentConfig) -> Detector:
     """
     detector = checkpoint.load(path) if path else checkpoint.load_default()
     return start_network(detector, config, config.start, 0).eval()
+
+
+def untrained_network(path: Path | None, config: ExperimentConfig, name: str) -> Detector:
+    """What a run measures that trains nothing; a new AQR changes nothing, an oracle may act in it.
+
+    Args:
+        path: See `shared_network`.
+        config: The experiment.
+        name: Of the run.
+
+    Raises:
+        ValueError: The weights have no AQR of the mode that the run is to measure.
+    """
+    run = config.runs[name]
+    if not run.own_aqr:
+        return start_network(shared_network(path, config), config, name, config.seeds[0]).eval()
+    detector = checkpoint.load(path) if path else checkpoint.load_default()
+    own = detector.config.aqr
+    if own.mode != run.aqr.mode:
+        raise ValueError(f"runs.{name}.own_aqr: the weights have aqr.mode {own.mode}; expected "
+                         f"{run.aqr.mode}")
+    router = detector.decoder.router
+    if isinstance(router, GateRouter):
+        router.align = run.aqr.gate.align
+    return detector.eval()
 
 
 def start_network(start: Detector, config: ExperimentConfig, name: str, seed: int) -> Detector:

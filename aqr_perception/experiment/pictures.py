@@ -23,7 +23,7 @@ from aqr_perception.experiment.job import THREADS, Job
 from aqr_perception.experiment.known import NOTHING, Known
 from aqr_perception.experiment.listening import listening
 from aqr_perception.experiment.measuring import lengths, looks
-from aqr_perception.experiment.network import shared_network
+from aqr_perception.experiment.network import untrained_network
 from aqr_perception.experiment.size import Size
 from aqr_perception.experiment.views import Change, View, view_of
 from aqr_perception.experiment.watching import WatchedDetector
@@ -157,7 +157,7 @@ def _first_done(config: ExperimentConfig, place: Place, name: str, size: Size) -
 def _network(job: Job) -> Detector | None:
     """What a run ended with; None where its weights are gone."""
     if not job.config.runs[job.name].train:
-        return shared_network(job.start, job.config)
+        return untrained_network(job.start, job.config, job.name)
     path = job.folder / WEIGHTS_FILE
     return checkpoint.load(path) if path.exists() else None
 

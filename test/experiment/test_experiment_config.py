@@ -43,8 +43,9 @@ def test_everything_is_held_against_something_but_the_start(full):
     assert [name for name in full.runs if not full.against(name)] == ["baseline"]
     assert full.against("gate") == ("finetune_faults",)
     untrained = [name for name in full.runs if full.seeds_of(name) == full.seeds[:1]]
-    assert untrained == ["baseline", "gate_oracle_frame_frozen"]
-    assert len(full.jobs()) == 2 + (len(full.runs) - 2) * len(full.seeds)
+    assert untrained == ["baseline", "gate_shipped", "gate_shipped_without_alignment",
+                         "gate_oracle_frame_frozen"]
+    assert len(full.jobs()) == 4 + (len(full.runs) - 4) * len(full.seeds)
     assert len(full.evaluation.fault_names) > 30
 
 
@@ -58,6 +59,8 @@ def test_everything_is_held_against_something_but_the_start(full):
     ({"runs": {**RUNS, "a": {"oracle": "word"}}}, "x: runs.a: oracle is 'word'"),
     ({"runs": {**RUNS, "a": {"oracle": "frame"}}}, "stands in for a gate"),
     ({"runs": {**RUNS, "a": {"freeze_baseline": True}}}, "nothing to train"),
+    ({"runs": {**RUNS, "a": {"own_aqr": True, "aqr": {"mode": "gate"}}}}, "weights as they came"),
+    ({"runs": {**RUNS, "a": {"own_aqr": True, "train": False}}}, "weights as they came"),
     ({"runs": {**RUNS, "a": {"aqr": {"mode": "gates"}}}}, "x: runs.a: aqr.mode is 'gates'"),
     ({"runs": {**RUNS, "a": {"fault_share": 2.0}}}, "faults.share is 2.0"),
     ({"training": {"steps": 0}}, "x: training.steps is 0; expected 1 or more"),

@@ -12,7 +12,11 @@ from source_imports import REPOSITORY
 from aqr_perception.experiment.config_file import load_config
 from aqr_perception.experiment.drives import Drives
 from aqr_perception.experiment.measuring import measure_fault
-from aqr_perception.experiment.network import start_network, training_settings
+from aqr_perception.experiment.network import (
+    start_network,
+    training_settings,
+    untrained_network,
+)
 from aqr_perception.experiment.run_trainer import (
     MONITOR_FILE,
     RunTrainer,
@@ -53,3 +57,19 @@ def test_a_run_is_trained_and_measured(drives, tmp_path, name):
     if CONFIG.runs[name].freeze_baseline:
         kept = trained.state_dict()
         assert all(torch.equal(value, kept[key]) for key, value in start.state_dict().items())
+
+
+def test_weights_are_measured_with_the_aqr_that_came_with_them(drives, tmp_path):
+    start = checkpoint.load(drives / "weights.safetensors")
+    gated = start_network(start, CONFIG, "gate", 3)
+    path = tmp_path / "gated.safetensors"
+    checkpoint.save(path, gated, {"trained": False})
+    for name, align in (("gate_shipped", True), ("gate_shipped_without_alignment", False)):
+        measured = untrained_network(path, CONFIG, name)
+        router = measured.decoder.router
+        assert router.align is align
+        kept = measured.state_dict()
+        assert all(torch.equal(value, kept[key]) for key, value in gated.state_dict().items())
+    assert untrained_network(path, CONFIG, "baseline").config.aqr.mode == "off"
+    with pytest.raises(ValueError, match=r"own_aqr: the weights have aqr.mode off"):
+        untrained_network(drives / "weights.safetensors", CONFIG, "gate_shipped")
