@@ -1,6 +1,6 @@
 """Compare the baseline with every kind of adaptive query routing, clean and with failing sensors.
 
-    simulate DIR/train --drives 1100 --frames 4         drives to learn from
+    simulate DIR/train --drives 500 --frames 4          drives to learn from
     simulate DIR/held_out --held-out                    drives to measure on
     experiment config/experiment.yaml OUT --drives DIR --budget 10
 

@@ -34,7 +34,7 @@ class Drives:
             OSError: One is not there.
             ValueError: One holds no drive, or a drive is in both.
         """
-        for name, make in ((TRAIN, "--drives 1100 --frames 4"), (HELD_OUT, "--held-out")):
+        for name, make in ((TRAIN, "--drives 500 --frames 4"), (HELD_OUT, "--held-out")):
             if not (folder / name).is_dir():
                 raise FileNotFoundError(2, f"no such folder; make it with 'simulate "
                                         f"{folder / name} {make}'", str(folder / name))

@@ -12,7 +12,7 @@ from training_frames import make_drive
 from aqr_perception.experiment.config_file import load_config
 from aqr_perception.experiment.drives import digest
 from aqr_perception.experiment.files import hold_to
-from aqr_perception.experiment.job import SETTINGS_FILE, Job, _fixed
+from aqr_perception.experiment.job import SETTINGS_FILE, Job
 from aqr_perception.experiment.size import Size
 from aqr_perception.simulation.cache import drive_path, write_drive
 
@@ -42,8 +42,8 @@ def test_runs_on_other_drives_are_not_gone_on_with(own, tmp_path):
     job = Job(load_config(REPOSITORY / "config" / "experiment.yaml"), "baseline", 0,
               Size(300, 8, 4), own / "weights.safetensors", own, tmp_path / "out", "cpu")
     settings = Path(tmp_path / SETTINGS_FILE)
-    hold_to(settings, _fixed(job))
-    hold_to(settings, _fixed(job))
+    hold_to(settings, job.fixed)
+    hold_to(settings, job.fixed)
     write_drive(drive_path(own / "train", 7), make_drive(7, 4), {"seed": 7})
     with pytest.raises(ValueError, match="drives"):
-        hold_to(settings, _fixed(job))
+        hold_to(settings, job.fixed)
