@@ -11,7 +11,7 @@ the one without AQR.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -29,17 +29,13 @@ from aqr_perception.model.aqr.acting import (
 from aqr_perception.model.aqr.agreement import Descriptors
 from aqr_perception.model.aqr.alignment import (
     SEARCHED_BELOW,
-    Alignment,
-    agreed,
     as_it_came,
     carried,
     moved_cloud,
     put_right,
-    search,
     settled,
     spared,
     suspected,
-    telling,
     to_blame,
 )
 from aqr_perception.model.aqr.config import GateConfig
@@ -49,6 +45,14 @@ from aqr_perception.model.aqr.evidence import (
     SensorGraph,
     TokenEvidence,
     gather,
+)
+from aqr_perception.model.aqr.fitting import agreed, search, telling
+from aqr_perception.model.aqr.gate_state import (
+    GateState,
+    contrast_of,
+    history_of,
+    kept_of,
+    read_tokens,
 )
 from aqr_perception.model.aqr.monitor import mean_mass, report
 from aqr_perception.model.aqr.output import (
@@ -60,7 +64,7 @@ from aqr_perception.model.aqr.output import (
 )
 from aqr_perception.model.aqr.places import full_precision
 from aqr_perception.model.aqr.routing import Look, Router, Routing, Scene
-from aqr_perception.model.aqr.temporal import TemporalMemory, remember
+from aqr_perception.model.aqr.temporal import TemporalMemory
 from aqr_perception.model.attention import EXCLUDED
 from aqr_perception.model.memory import Memory
 from aqr_perception.types import Batch, WeightMapStrength
@@ -73,26 +77,6 @@ LEAST_TRUST = 1e-3
 
 INITIAL_SPREAD = 1e-5
 """Standard deviation of the last layers' weights at the start: no effect, but a gradient."""
-
-
-@dataclass
-class GateState:
-    """One forward pass: what all layers share, and what each of them decided."""
-
-    scene: Scene
-    history: TemporalMemory | None
-    evidence: Evidence | None
-    contrast: Contrast | None
-    hidden: Tensor
-    frame_logits: Tensor
-    token_logits: Tensor | None
-    frame_bias: Tensor
-    alignment: Alignment | None = None
-    query_base: Tensor | None = None
-    query_logits: list[Tensor] = field(default_factory=list)
-    query_bias: list[Tensor] = field(default_factory=list)
-    token_bias: list[Tensor] = field(default_factory=list)
-    mass: list[Tensor] = field(default_factory=list)
 
 
 class GateRouter(Router):
@@ -189,7 +173,7 @@ class GateRouter(Router):
 
     def _judged(self, scene: Scene) -> tuple[Evidence, Tensor, Tensor]:
         """Evidence, (B, S, hidden) what is to be thought of the sensors, and their logits."""
-        evidence = gather(scene, _history(scene), self.descriptors, self.config)
+        evidence = gather(scene, history_of(scene), self.descriptors, self.config)
         hidden = self.graph(evidence)
         frame = torch.cat([self.frame_head[0](hidden[:, :1]), self.frame_head[1](hidden[:, 1:])],
                           dim=1).squeeze(-1)
@@ -213,7 +197,7 @@ class GateRouter(Router):
 
     def _put_right(self, scene: Scene) -> GateState:
         """Look at the sensors as they fit together."""
-        before = _history(scene)
+        before = history_of(scene)
         prior = as_it_came(scene)
         step = prior.motion
         if before is not None and before.alignment is not None:
@@ -254,8 +238,8 @@ class GateRouter(Router):
                              self._frame_bias(scene, logits))
         evidence, hidden, frame = self._judged(scene)
         tokens = self.token_evidence(scene, evidence, hidden) if self.config.token else None
-        return GateState(scene, _kept(scene, evidence, frame), evidence,
-                         _contrast(evidence) if self.training else None, hidden, frame, tokens,
+        return GateState(scene, kept_of(scene, evidence, frame), evidence,
+                         contrast_of(evidence) if self.training else None, hidden, frame, tokens,
                          self._frame_bias(scene, frame))
 
     def _frame_bias(self, scene: Scene, logits: Tensor) -> Tensor:
@@ -279,7 +263,7 @@ class GateRouter(Router):
             assert history is not None
             return history
         evidence, _, frame = self._judged(scene)
-        return _kept(scene, evidence, frame)
+        return kept_of(scene, evidence, frame)
 
     def judge(self, scene: Scene) -> tuple[GateLogits, Contrast | None]:
         """Think about sensors, places and tokens without routing anything.
@@ -338,7 +322,7 @@ class GateRouter(Router):
         return GateLogits(
             state.frame_logits if self.config.frame else None,
             torch.stack(state.query_logits)[:, :, first:] if state.query_logits else None,
-            state.token_logits, memory.present, _read(memory),
+            state.token_logits, memory.present, read_tokens(memory),
             TokenLayout(memory.bev_shape, memory.views, memory.image_shape))
 
     def _query_logits(self, layer: int, target: Tensor, reference_points: Tensor, state: GateState
@@ -386,31 +370,3 @@ class GateRouter(Router):
             matching = left_out(oracle.query)
             bias = bias + F.pad(matching, (0, 0, queries - matching.shape[1], 0))
         return bias.clamp(min=EXCLUDED)
-
-
-def _history(scene: Scene) -> TemporalMemory | None:
-    """What was kept of the frame before."""
-    history: TemporalMemory | None = (scene.history.history if isinstance(scene.history, AqrOutput)
-                                      else scene.history)
-    return history
-
-
-def _kept(scene: Scene, evidence: Evidence, frame: Tensor) -> TemporalMemory:
-    """What the next frame is compared with; of an absent sensor is thought what was."""
-    trust = frame.sigmoid().where(evidence.maps.present, evidence.trusted)
-    return remember(evidence.maps, scene, trust)
-
-
-def _read(memory: Memory) -> Tensor:
-    """(B, T) bool: tokens that are there and that attention reads."""
-    there = memory.present[:, memory.token_sensor]
-    if memory.chosen is None:
-        return there
-    return there & torch.zeros_like(there).scatter(1, memory.chosen, True)
-
-
-def _contrast(evidence: Evidence) -> Contrast:
-    """Which column of the picture belongs to which ray, camera by camera."""
-    similar = evidence.maps.columns @ evidence.along.transpose(-1, -2)
-    present = evidence.maps.present
-    return Contrast(similar, present[:, :1] & present[:, 1:])

@@ -12,23 +12,19 @@ from thin_networks import thin_tiny
 from aqr_perception.geometry import rigid
 from aqr_perception.model.aqr.alignment import (
     FADING,
-    LEAST_MOTION,
     Alignment,
-    after,
     as_it_came,
     carried,
-    matrices,
-    motions,
     moved_back,
     moved_cloud,
     put_right,
-    search,
     settled,
     suspected,
     to_blame,
-    undone,
 )
 from aqr_perception.model.aqr.config import AqrConfig, GateConfig
+from aqr_perception.model.aqr.fitting import search
+from aqr_perception.model.aqr.plane import LEAST_MOTION, after, matrices, of_places, undone
 from aqr_perception.model.aqr.statistics import plain_facts
 from aqr_perception.model.checkpoint import untrained
 from aqr_perception.model.inputs import prepare
@@ -75,25 +71,25 @@ def test_a_way_is_driven_as_the_car_drives():
 
     def driven(share):
         places = torch.nn.functional.pad((share * way)[:, None, None], (1, 1))
-        return matrices(motions(places, step)[:, 0])
+        return matrices(of_places(places, step)[:, 0])
 
     torch.testing.assert_close(driven(1.0), matrices(step))
     torch.testing.assert_close(driven(0.5) @ driven(0.5), matrices(step))
     torch.testing.assert_close(driven(-2.0) @ driven(1.5) @ driven(0.5), torch.eye(4).double()
                                .expand(2, -1, -1))
-    other = motions(torch.tensor([[[0.3, 0, 0]], [[0.0, 0, 1.5]]]).double(), step)
+    other = of_places(torch.tensor([[[0.3, 0, 0]], [[0.0, 0, 1.5]]]).double(), step)
     torch.testing.assert_close(other, torch.tensor([[[0.3, 0, 0]], [[0.0, 1.5, 0]]]).double())
 
 
 def test_a_car_that_stands_has_driven_no_way():
     step = torch.tensor([[0.3, LEAST_MOTION / 2, 0.0]])
-    found = motions(torch.tensor([[[0.0, 12.0, 0.0], [0.2, -3.0, 0.0]]]), step)
+    found = of_places(torch.tensor([[[0.0, 12.0, 0.0], [0.2, -3.0, 0.0]]]), step)
     torch.testing.assert_close(found, torch.tensor([[[0.0, 0, 0], [0.2, 0, 0]]]))
 
 
 def test_straight_on_is_the_limit_of_a_slight_bend():
     places = torch.tensor([[[0.0, 10.0, 0.0]]])
-    straight, bend = (motions(places, torch.tensor([[turn, 0.1, -2.0]]))
+    straight, bend = (of_places(places, torch.tensor([[turn, 0.1, -2.0]]))
                       for turn in (0.0, 1.1e-3))
     torch.testing.assert_close(straight[..., 1:], bend[..., 1:], rtol=0.01, atol=0.06)
 
@@ -110,7 +106,7 @@ def test_a_point_of_the_cloud_is_in_the_picture_where_it_was_and_its_box_comes_b
     found = settled(place, blame, prior, STEP)
     right = put_right(scene, found).batch
     world = torch.tensor([[3.0, 21.0, -1.0, 1.0], [-7.0, 14.0, 0.5, 1.0]]).double()  # (B, 4)
-    cloud = matrices(motions(place[:, None], STEP)[:, 0].double()) @ world[..., None]
+    cloud = matrices(of_places(place[:, None], STEP)[:, 0].double()) @ world[..., None]
     shown = (torch.linalg.inv(matrices(prior.done.double())) @ cloud)  # as the trunks saw it
     before = batch.image_from_lidar.double() @ world[:, None, :, None]
     torch.testing.assert_close(right.image_from_lidar.double() @ shown[:, None], before, rtol=1e-5,
@@ -192,14 +188,14 @@ def test_the_place_is_found(detector, place, done):
         smooth = torch.nn.functional.avg_pool2d(torch.randn(maps.bev.shape, generator=generator),
                                                 5, 1, 2)
         maps = replace(maps, bev=10 * smooth)
-        true = motions(torch.tensor([[place]]), step)[:, 0]
+        true = of_places(torch.tensor([[place]]), step)[:, 0]
         shown = after(undone(torch.tensor([done])), true)
         rays = (maps.rays @ matrices(shown)[0, :3, :3].T) + matrices(shown)[0, :3, 3]
         maps = replace(maps, columns=descriptors.lidar_columns(maps.bev, rays,
                                                                scene.detection_range))
         prior = known(scene, done=torch.tensor([done]))
         found, level, gained = search(scene, maps, prior, step, descriptors)
-        motion = motions(found[:, None], step)[:, 0]
+        motion = of_places(found[:, None], step)[:, 0]
     angle = torch.linspace(0, 2 * math.pi, 24)
     ring = torch.stack([20 * angle.cos(), 20 * angle.sin(), 0 * angle, 0 * angle + 1])
     off = (matrices(motion) @ ring - matrices(true) @ ring).norm(dim=1)
