@@ -257,7 +257,6 @@ def test_who_is_to_blame(detector, place, before, suspicion, doubts, cloud):
 
 
 def test_sound_sensors_are_left_to_the_last_bit(detector):
-    """The search runs in the first frame, and whenever the agreement falls."""
     results = []
     for align in (True, False):
         detector.decoder.router.align = align
