@@ -20,7 +20,14 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
-from aqr_perception.model.aqr.plane import after, matrices, of_places, undone
+from aqr_perception.model.aqr.plane import (
+    POSES,
+    after,
+    driven_on,
+    matrices,
+    of_places,
+    undone,
+)
 from aqr_perception.model.aqr.routing import Scene
 from aqr_perception.model.aqr.temporal import TemporalEvidence
 from aqr_perception.model.position import inverse
@@ -57,6 +64,7 @@ class Alignment:
         level: (B,) agreement with it.
         suspicion: (B,) that the cloud is to blame, in units of agreement; below 0: the pictures. It
             comes from frames in which the agreement fell, and fades.
+        path: (B, P, 4) poses that the car had before, see `plane.driven_on`.
         fixed_from_model: (B, 4, 4) float64 pose that the frame came with.
     """
 
@@ -68,6 +76,7 @@ class Alignment:
     gained: Tensor
     level: Tensor
     suspicion: Tensor
+    path: Tensor
     fixed_from_model: Tensor
 
     @property
@@ -85,8 +94,9 @@ def as_it_came(scene: Scene) -> Alignment:
     """Nothing is put right."""
     poses = scene.batch.fixed_from_model
     zero = torch.zeros(len(poses), 3, device=poses.device)
+    path = torch.zeros(len(poses), POSES, 4, device=poses.device)
     return Alignment(zero, zero[:, 0] > 0, zero, zero, zero, zero[:, 0], zero[:, 0] + 1,
-                     zero[:, 0], poses)
+                     zero[:, 0], path, poses)
 
 
 def suspected(prior: Alignment, time: TemporalEvidence, present: Tensor) -> Tensor:
@@ -121,7 +131,7 @@ def to_blame(place: Tensor, prior: Alignment, suspicion: Tensor, doubts: Tensor)
 
 
 def carried(batch: Batch, before: Alignment, valid: Tensor, max_motion: float
-            ) -> tuple[Alignment, Tensor]:
+            ) -> Alignment:
     """What was found in the frame before, for this one.
 
     Args:
@@ -129,10 +139,6 @@ def carried(batch: Batch, before: Alignment, valid: Tensor, max_motion: float
         before: Of the frames before.
         valid: (B,) bool: there are such.
         max_motion: Frames further apart than this [m] do not belong together.
-
-    Returns:
-        The alignment; and the car's motion since, before_from_now (B, 3): turn, x, y, 0 where
-        unknown.
     """
     now, then = batch.fixed_from_model, before.fixed_from_model
     valid = valid & (batch.modulation > 0).all(1)  # AQR must have a say over both
@@ -145,25 +151,25 @@ def carried(batch: Batch, before: Alignment, valid: Tensor, max_motion: float
                         between[:, 1, 3]], dim=1).float() * valid[:, None]
     place = before.place * valid[:, None]
     lidar = before.lidar & valid
-    whole = of_places(place[:, None], step)[:, 0]
+    path = driven_on(before.path * valid[:, None, None], step)
+    whole = of_places(place[:, None], path)[:, 0]
     nothing = torch.zeros_like(whole)
     done, motion = (torch.where(here[:, None], whole, nothing) for here in (lidar, ~lidar))
     return replace(before, place=place, lidar=lidar, done=done, motion=motion, back=nothing,
                    gained=before.gained * valid,
                    level=before.level.where(valid, torch.ones_like(before.level)),
-                   suspicion=FADING * before.suspicion * valid, fixed_from_model=now), step
+                   suspicion=FADING * before.suspicion * valid, path=path, fixed_from_model=now)
 
 
-def settled(place: Tensor, lidar: Tensor, prior: Alignment, step: Tensor) -> Alignment:
+def settled(place: Tensor, lidar: Tensor, prior: Alignment) -> Alignment:
     """What is found after the cloud was moved back as ``prior`` has it.
 
     Args:
         place: (B, 3) see `Alignment`.
         lidar: (B,) likewise.
         prior: What was believed before.
-        step: (B, 3) see `carried`.
     """
-    motion = after(undone(prior.done), of_places(place[:, None], step)[:, 0])
+    motion = after(undone(prior.done), of_places(place[:, None], prior.path)[:, 0])
     back = torch.where(lidar[:, None], undone(motion), prior.done)
     return replace(prior, place=place, lidar=lidar, motion=motion, back=back)
 

@@ -93,33 +93,32 @@ def telling(maps: SensorMaps) -> Tensor:
     return (differ * there).sum(1) >= LEAST_TOLD * there.sum(1).clamp(min=1.0)
 
 
-def search(scene: Scene, maps: SensorMaps, prior: Alignment, step: Tensor,
-           descriptors: Descriptors) -> tuple[Tensor, Tensor, Tensor]:
+def search(scene: Scene, maps: SensorMaps, prior: Alignment, descriptors: Descriptors
+           ) -> tuple[Tensor, Tensor, Tensor]:
     """Find the place where cloud and cameras fit best.
 
     Args:
         scene: The frames, put right by ``prior``.
         maps: Theirs.
         prior: What is believed so far.
-        step: (B, 3) the car's motion, see `carried`.
         descriptors: Of the gate.
 
     Returns:
         (B, 3) the place; its agreement (B,), and what it won over none.
     """
     def scores(places: Tensor) -> Tensor:
-        moved = after(undone(prior.done)[:, None], after(of_places(places, step),
+        moved = after(undone(prior.done)[:, None], after(of_places(places, prior.path),
                                                          undone(prior.motion)[:, None]))
         return fit(maps, moved, descriptors, scene.detection_range)
 
-    tried = constant(TRIED, step).view(1, -1, 3).expand(len(step), -1, -1)
+    tried = constant(TRIED, prior.place).view(1, -1, 3).expand(len(prior.place), -1, -1)
     places = torch.cat([torch.zeros_like(tried[:, :1]), prior.place[:, None], tried], dim=1)
     found = scores(places)
     best, score = _best(places, found)
     reach = torch.stack([(best[..., 0] != 0) * math.radians(5.0), best[..., 1] * 0.3,
                          (best[..., 2] != 0).to(best.dtype)], dim=-1)
-    turned = constant([math.radians(turn) for turn in TURNED_TOO], step)
-    steps = [constant(parts, step)[None, :, None] * reach for parts in FINER]
+    turned = constant([math.radians(turn) for turn in TURNED_TOO], best)
+    steps = [constant(parts, best)[None, :, None] * reach for parts in FINER]
     for more in (*steps, F.pad(turned[None, :, None], (0, 2))):
         near = best + more
         best, score = _best(torch.cat([best, near], dim=1), torch.cat([score, scores(near)], dim=1))

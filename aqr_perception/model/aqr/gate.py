@@ -143,7 +143,7 @@ class GateRouter(Router):
             return batch
         if spared(before.alignment.lidar):
             return batch
-        prior, _ = carried(batch, before.alignment, before.valid, self.config.max_motion)
+        prior = carried(batch, before.alignment, before.valid, self.config.max_motion)
         return moved_cloud(batch, prior)
 
     def look(self, scene: Scene) -> Look:
@@ -199,10 +199,8 @@ class GateRouter(Router):
         """Look at the sensors as they fit together."""
         before = history_of(scene)
         prior = as_it_came(scene)
-        step = prior.motion
         if before is not None and before.alignment is not None:
-            prior, step = carried(scene.batch, before.alignment, before.valid,
-                                  self.config.max_motion)
+            prior = carried(scene.batch, before.alignment, before.valid, self.config.max_motion)
         state = self._look(scene if spared(prior.place) else put_right(scene, prior))
         assert state.evidence is not None
         maps = state.evidence.maps
@@ -212,12 +210,12 @@ class GateRouter(Router):
         found = replace(prior, level=torch.maximum(prior.level, fits))
         falls = may & (fits < prior.level - SEARCHED_BELOW)
         if not spared(falls):
-            place, level, gained = search(state.scene, maps, prior, step, self.descriptors)
+            place, level, gained = search(state.scene, maps, prior, self.descriptors)
             place = torch.where(may[:, None], place, prior.place)
             suspicion = suspected(prior, state.evidence.time, maps.present)
             lidar = to_blame(place, prior, suspicion, self._doubts(state))
             found = settled(place, lidar, replace(prior, level=level, gained=gained,
-                                                  suspicion=suspicion), step)
+                                                  suspicion=suspicion))
             if falls.device.type != "cpu" or not torch.equal(found.place, prior.place):
                 state = self._look(put_right(scene, found))
         history = None if state.history is None else replace(state.history, alignment=found)

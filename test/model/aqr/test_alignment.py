@@ -24,7 +24,16 @@ from aqr_perception.model.aqr.alignment import (
 )
 from aqr_perception.model.aqr.config import AqrConfig, GateConfig
 from aqr_perception.model.aqr.fitting import search
-from aqr_perception.model.aqr.plane import LEAST_MOTION, after, matrices, of_places, undone
+from aqr_perception.model.aqr.plane import (
+    APART,
+    LEAST_MOTION,
+    POSES,
+    after,
+    driven_on,
+    matrices,
+    of_places,
+    undone,
+)
 from aqr_perception.model.aqr.statistics import plain_facts
 from aqr_perception.model.checkpoint import untrained
 from aqr_perception.model.inputs import prepare
@@ -55,6 +64,14 @@ def scene_of(detector, batch):
     return detector.decoder.scene(detector.tokenizer(batch, selection), batch, None)
 
 
+def path_of(*steps):
+    """The path of cars that made these steps (B, 3), the newest last."""
+    path = steps[0].new_zeros(len(steps[0]), POSES, 4)
+    for step in steps:
+        path = driven_on(path, step)
+    return path
+
+
 def random_motions(count):
     return torch.randn(count, 3, generator=torch.Generator().manual_seed(1)).double()
 
@@ -71,25 +88,57 @@ def test_a_way_is_driven_as_the_car_drives():
 
     def driven(share):
         places = torch.nn.functional.pad((share * way)[:, None, None], (1, 1))
-        return matrices(of_places(places, step)[:, 0])
+        return matrices(of_places(places, path_of(step))[:, 0])
 
     torch.testing.assert_close(driven(1.0), matrices(step))
     torch.testing.assert_close(driven(0.5) @ driven(0.5), matrices(step))
     torch.testing.assert_close(driven(-2.0) @ driven(1.5) @ driven(0.5), torch.eye(4).double()
                                .expand(2, -1, -1))
-    other = of_places(torch.tensor([[[0.3, 0, 0]], [[0.0, 0, 1.5]]]).double(), step)
+    other = of_places(torch.tensor([[[0.3, 0, 0]], [[0.0, 0, 1.5]]]).double(), path_of(step))
     torch.testing.assert_close(other, torch.tensor([[[0.3, 0, 0]], [[0.0, 1.5, 0]]]).double())
 
 
 def test_a_car_that_stands_has_driven_no_way():
     step = torch.tensor([[0.3, LEAST_MOTION / 2, 0.0]])
-    found = of_places(torch.tensor([[[0.0, 12.0, 0.0], [0.2, -3.0, 0.0]]]), step)
+    found = of_places(torch.tensor([[[0.0, 12.0, 0.0], [0.2, -3.0, 0.0]]]), path_of(step))
     torch.testing.assert_close(found, torch.tensor([[[0.0, 0, 0], [0.2, 0, 0]]]))
+
+
+def test_a_way_runs_through_the_poses_that_the_car_had_and_then_on():
+    """Round a bend, then straight on, then not at all."""
+    straight, bend, none = (torch.tensor([step]).double() for step in (
+        [0.0, 0.0, -4.0], [0.5, 0.0, -2.0], [0.0, 0.0, 0.0]))
+    path = path_of(straight, bend, none)
+
+    def driven(way):
+        return matrices(of_places(torch.tensor([[[0.0, way, 0.0]]]).double(), path)[:, 0])
+
+    torch.testing.assert_close(driven(2.0), matrices(bend))
+    torch.testing.assert_close(driven(1.0) @ driven(1.0), matrices(bend))
+    torch.testing.assert_close(driven(6.0), matrices(after(straight, bend)))
+    torch.testing.assert_close(driven(4.0), matrices(after(straight / 2, bend)))
+    torch.testing.assert_close(driven(14.0), matrices(after(3 * straight, bend)))
+    torch.testing.assert_close(driven(-4.0) @ driven(4.0), torch.eye(4).double()[None])
+
+
+@pytest.mark.parametrize("step", [0.05, 0.3, APART, 2.5])
+def test_a_path_reaches_as_far_back_whatever_the_rate_of_the_frames(step):
+    path = path_of(*[torch.tensor([[0.0, 0.0, -step]]).double()] * 800)
+    driven = path[0, :, 3]
+    assert float(driven[-1]) > POSES * APART - 2 * step
+    assert (driven.diff() >= APART - 1e-9).all()
+    torch.testing.assert_close(path[0, :, 2], -driven)
+
+
+def test_what_is_not_known_repeats_the_oldest_that_is():
+    path = path_of(STEP, 2 * STEP)
+    torch.testing.assert_close(path[:, 1, :3], after(STEP, 2 * STEP))
+    assert path[:, 1:].eq(path[:, 1:2]).all()
 
 
 def test_straight_on_is_the_limit_of_a_slight_bend():
     places = torch.tensor([[[0.0, 10.0, 0.0]]])
-    straight, bend = (of_places(places, torch.tensor([[turn, 0.1, -2.0]]))
+    straight, bend = (of_places(places, path_of(torch.tensor([[turn, 0.1, -2.0]])))
                       for turn in (0.0, 1.1e-3))
     torch.testing.assert_close(straight[..., 1:], bend[..., 1:], rtol=0.01, atol=0.06)
 
@@ -102,11 +151,12 @@ def test_a_point_of_the_cloud_is_in_the_picture_where_it_was_and_its_box_comes_b
     scene = scene_of(detector, batch)
     blame = torch.tensor([lidar, lidar])
     place = torch.tensor([[0.4, 0.0, 0.0], [0.0, 9.0, -2.0]])
-    prior = replace(as_it_came(scene), done=torch.tensor([[0.1, 1.0, 2.0], [0.0, 0.0, 0.0]]))
-    found = settled(place, blame, prior, STEP)
+    prior = replace(as_it_came(scene), done=torch.tensor([[0.1, 1.0, 2.0], [0.0, 0.0, 0.0]]),
+                    path=path_of(STEP))
+    found = settled(place, blame, prior)
     right = put_right(scene, found).batch
     world = torch.tensor([[3.0, 21.0, -1.0, 1.0], [-7.0, 14.0, 0.5, 1.0]]).double()  # (B, 4)
-    cloud = matrices(of_places(place[:, None], STEP)[:, 0].double()) @ world[..., None]
+    cloud = matrices(of_places(place[:, None], prior.path)[:, 0].double()) @ world[..., None]
     shown = (torch.linalg.inv(matrices(prior.done.double())) @ cloud)  # as the trunks saw it
     before = batch.image_from_lidar.double() @ world[:, None, :, None]
     torch.testing.assert_close(right.image_from_lidar.double() @ shown[:, None], before, rtol=1e-5,
@@ -161,8 +211,8 @@ def test_what_was_found_goes_on_with_the_car(detector):
     before = known(scene, place=torch.tensor([[.3, 0, 0], [0, -6.0, 0], [.3, 0, 0], [.3, 0, 0]]),
                    lidar=torch.tensor([True, False, True, True]),
                    fixed_from_model=scene.batch.fixed_from_model)
-    found, step = carried(batch, before, torch.ones(4, dtype=torch.bool), 20.0)
-    torch.testing.assert_close(step[:, 1:].norm(dim=1), torch.tensor([4.0, 4.0, 0.0, 0.0]))
+    found = carried(batch, before, torch.ones(4, dtype=torch.bool), 20.0)
+    torch.testing.assert_close(found.path[:, 0, 3], torch.tensor([4.0, 4.0, 0.0, 0.0]))
     torch.testing.assert_close(found.place, torch.tensor([[.3, 0, 0], [0, -6.0, 0], [0, 0, 0],
                                                           [0, 0, 0]]))
     assert found.lidar.tolist() == [True, False, False, False]
@@ -180,7 +230,7 @@ def test_what_was_found_goes_on_with_the_car(detector):
 def test_the_place_is_found(detector, place, done):
     """Pictures that show just what lies along their rays in a cloud that lies elsewhere."""
     descriptors = detector.decoder.router.descriptors
-    step = torch.tensor([[0.05, -0.2, -2.5]])
+    path = path_of(torch.tensor([[0.05, -0.2, -2.5]]))
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         scene = scene_of(detector, batch_of(detector, np.eye(4)))
@@ -188,14 +238,14 @@ def test_the_place_is_found(detector, place, done):
         smooth = torch.nn.functional.avg_pool2d(torch.randn(maps.bev.shape, generator=generator),
                                                 5, 1, 2)
         maps = replace(maps, bev=10 * smooth)
-        true = of_places(torch.tensor([[place]]), step)[:, 0]
+        true = of_places(torch.tensor([[place]]), path)[:, 0]
         shown = after(undone(torch.tensor([done])), true)
         rays = (maps.rays @ matrices(shown)[0, :3, :3].T) + matrices(shown)[0, :3, 3]
         maps = replace(maps, columns=descriptors.lidar_columns(maps.bev, rays,
                                                                scene.detection_range))
-        prior = known(scene, done=torch.tensor([done]))
-        found, level, gained = search(scene, maps, prior, step, descriptors)
-        motion = of_places(found[:, None], step)[:, 0]
+        prior = known(scene, done=torch.tensor([done]), path=path)
+        found, level, gained = search(scene, maps, prior, descriptors)
+        motion = of_places(found[:, None], path)[:, 0]
     angle = torch.linspace(0, 2 * math.pi, 24)
     ring = torch.stack([20 * angle.cos(), 20 * angle.sin(), 0 * angle, 0 * angle + 1])
     off = (matrices(motion) @ ring - matrices(true) @ ring).norm(dim=1)
@@ -210,8 +260,8 @@ def test_what_hardly_fits_anywhere_stays_as_it_came(detector):
         scene = scene_of(detector, batch_of(detector, np.eye(4)))
         maps = descriptors(scene, plain_facts(scene).occupancy)
         columns = torch.nn.functional.normalize(torch.randn(maps.columns.shape), dim=-1)
-        found, _, gained = search(scene, replace(maps, columns=columns), as_it_came(scene),
-                                  torch.tensor([[0.0, 0.0, -2.0]]), descriptors)
+        prior = known(scene, path=path_of(torch.tensor([[0.0, 0.0, -2.0]])))
+        found, _, gained = search(scene, replace(maps, columns=columns), prior, descriptors)
     assert not found.any()
     assert not gained.any()
 
@@ -234,8 +284,8 @@ def test_who_moved_no_longer_fits_what_the_other_showed(detector):
     found = suspected(prior, time, torch.tensor([[True] * 3, [True, False, True], [True] * 3]))
     torch.testing.assert_close(found, torch.tensor([.3, -.2, .0]))
     batch = batch_of(detector, *[np.eye(4)] * 3)
-    later, _ = carried(batch, replace(prior, suspicion=found), torch.tensor([True, True, False]),
-                       20.0)
+    later = carried(batch, replace(prior, suspicion=found), torch.tensor([True, True, False]),
+                    20.0)
     torch.testing.assert_close(later.suspicion, FADING * torch.tensor([.3, -.2, .0]))
 
 
