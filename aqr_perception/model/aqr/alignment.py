@@ -60,8 +60,7 @@ class Alignment:
         done: (B, 3) turn [rad], x and y [m]: cloud_from_moved, by which the cloud was moved back.
         motion: (B, 3) working_from_model, by which the projections are moved.
         back: (B, 3) model_from_working, by which the boxes are.
-        gained: (B,) agreement won by it, a mean cosine.
-        level: (B,) agreement with it.
+        level: (B,) agreement with it, a mean cosine.
         suspicion: (B,) that the cloud is to blame, in units of agreement; below 0: the pictures. It
             comes from frames in which the agreement fell, and fades.
         path: (B, P, 4) poses that the car had before, see `plane.driven_on`.
@@ -73,7 +72,6 @@ class Alignment:
     done: Tensor
     motion: Tensor
     back: Tensor
-    gained: Tensor
     level: Tensor
     suspicion: Tensor
     path: Tensor
@@ -95,8 +93,8 @@ def as_it_came(scene: Scene) -> Alignment:
     poses = scene.batch.fixed_from_model
     zero = torch.zeros(len(poses), 3, device=poses.device)
     path = torch.zeros(len(poses), POSES, 4, device=poses.device)
-    return Alignment(zero, zero[:, 0] > 0, zero, zero, zero, zero[:, 0], zero[:, 0] + 1,
-                     zero[:, 0], path, poses)
+    return Alignment(zero, zero[:, 0] > 0, zero, zero, zero, zero[:, 0] + 1, zero[:, 0], path,
+                     poses)
 
 
 def suspected(prior: Alignment, time: TemporalEvidence, present: Tensor) -> Tensor:
@@ -156,7 +154,6 @@ def carried(batch: Batch, before: Alignment, valid: Tensor, max_motion: float
     nothing = torch.zeros_like(whole)
     done, motion = (torch.where(here[:, None], whole, nothing) for here in (lidar, ~lidar))
     return replace(before, place=place, lidar=lidar, done=done, motion=motion, back=nothing,
-                   gained=before.gained * valid,
                    level=before.level.where(valid, torch.ones_like(before.level)),
                    suspicion=FADING * before.suspicion * valid, path=path, fixed_from_model=now)
 

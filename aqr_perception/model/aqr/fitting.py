@@ -94,7 +94,7 @@ def telling(maps: SensorMaps) -> Tensor:
 
 
 def search(scene: Scene, maps: SensorMaps, prior: Alignment, descriptors: Descriptors
-           ) -> tuple[Tensor, Tensor, Tensor]:
+           ) -> tuple[Tensor, Tensor]:
     """Find the place where cloud and cameras fit best.
 
     Args:
@@ -104,7 +104,7 @@ def search(scene: Scene, maps: SensorMaps, prior: Alignment, descriptors: Descri
         descriptors: Of the gate.
 
     Returns:
-        (B, 3) the place; its agreement (B,), and what it won over none.
+        (B, 3) the place, and its agreement (B,).
     """
     def scores(places: Tensor) -> Tensor:
         moved = after(undone(prior.done)[:, None], after(of_places(places, prior.path),
@@ -131,7 +131,7 @@ def search(scene: Scene, maps: SensorMaps, prior: Alignment, descriptors: Descri
     holds = ((place - prior.place).abs() < constant(HOLDS, place)).all(-1) & (
         (place != 0) == (prior.place != 0)).all(-1)
     return (torch.where(holds[:, None], prior.place, place),
-            torch.where(wins, score, found[:, :1])[:, 0], (gained * wins)[:, 0])
+            torch.where(wins, score, found[:, :1])[:, 0])
 
 
 def _best(places: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:

@@ -210,12 +210,11 @@ class GateRouter(Router):
         found = replace(prior, level=torch.maximum(prior.level, fits))
         falls = may & (fits < prior.level - SEARCHED_BELOW)
         if not spared(falls):
-            place, level, gained = search(state.scene, maps, prior, self.descriptors)
+            place, level = search(state.scene, maps, prior, self.descriptors)
             place = torch.where(may[:, None], place, prior.place)
             suspicion = suspected(prior, state.evidence.time, maps.present)
             lidar = to_blame(place, prior, suspicion, self._doubts(state))
-            found = settled(place, lidar, replace(prior, level=level, gained=gained,
-                                                  suspicion=suspicion))
+            found = settled(place, lidar, replace(prior, level=level, suspicion=suspicion))
             if falls.device.type != "cpu" or not torch.equal(found.place, prior.place):
                 state = self._look(put_right(scene, found))
         history = None if state.history is None else replace(state.history, alignment=found)
