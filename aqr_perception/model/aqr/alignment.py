@@ -23,6 +23,7 @@ from torch import Tensor
 from aqr_perception.model.aqr.plane import (
     POSES,
     after,
+    between,
     driven_on,
     matrices,
     of_places,
@@ -30,7 +31,6 @@ from aqr_perception.model.aqr.plane import (
 )
 from aqr_perception.model.aqr.routing import Scene
 from aqr_perception.model.aqr.temporal import TemporalEvidence
-from aqr_perception.model.position import inverse
 from aqr_perception.types import Batch
 
 LEAST_DOUBT = 0.02
@@ -64,6 +64,7 @@ class Alignment:
         suspicion: (B,) that the cloud is to blame, in units of agreement; below 0: the pictures. It
             comes from frames in which the agreement fell, and fades.
         path: (B, P, 4) poses that the car had before, see `plane.driven_on`.
+        follows: (B,) bool: all this is known of the frame before, too.
         fixed_from_model: (B, 4, 4) float64 pose that the frame came with.
     """
 
@@ -75,6 +76,7 @@ class Alignment:
     level: Tensor
     suspicion: Tensor
     path: Tensor
+    follows: Tensor
     fixed_from_model: Tensor
 
     @property
@@ -94,7 +96,7 @@ def as_it_came(scene: Scene) -> Alignment:
     zero = torch.zeros(len(poses), 3, device=poses.device)
     path = torch.zeros(len(poses), POSES, 4, device=poses.device)
     return Alignment(zero, zero[:, 0] > 0, zero, zero, zero, zero[:, 0] + 1, zero[:, 0], path,
-                     poses)
+                     zero[:, 0] > 0, poses)
 
 
 def suspected(prior: Alignment, time: TemporalEvidence, present: Tensor) -> Tensor:
@@ -128,8 +130,7 @@ def to_blame(place: Tensor, prior: Alignment, suspicion: Tensor, doubts: Tensor)
     return torch.where(goes_on, prior.lidar, cloud) & (place != 0).any(-1)
 
 
-def carried(batch: Batch, before: Alignment, valid: Tensor, max_motion: float
-            ) -> Alignment:
+def carried(batch: Batch, before: Alignment, valid: Tensor, max_motion: float) -> Alignment:
     """What was found in the frame before, for this one.
 
     Args:
@@ -138,15 +139,11 @@ def carried(batch: Batch, before: Alignment, valid: Tensor, max_motion: float
         valid: (B,) bool: there are such.
         max_motion: Frames further apart than this [m] do not belong together.
     """
-    now, then = batch.fixed_from_model, before.fixed_from_model
-    valid = valid & (batch.modulation > 0).all(1)  # AQR must have a say over both
-    valid = valid & now.isfinite().all(-1).all(-1) & then.isfinite().all(-1).all(-1)
-    eye = torch.eye(4, dtype=now.dtype, device=now.device)
-    between = (inverse(then.where(valid[:, None, None], eye))
-               @ now.where(valid[:, None, None], eye))
-    valid = valid & (between[:, :2, 3].norm(dim=1) <= max_motion)
-    step = torch.stack([torch.atan2(between[:, 1, 0], between[:, 0, 0]), between[:, 0, 3],
-                        between[:, 1, 3]], dim=1).float() * valid[:, None]
+    step, known = between(before.fixed_from_model, batch.fixed_from_model)
+    # AQR must have a say over both.
+    valid = (valid & known & (batch.modulation > 0).all(1)
+             & (step[:, 1:].norm(dim=1) <= max_motion))
+    step = step * valid[:, None]
     place = before.place * valid[:, None]
     lidar = before.lidar & valid
     path = driven_on(before.path * valid[:, None, None], step)
@@ -155,7 +152,8 @@ def carried(batch: Batch, before: Alignment, valid: Tensor, max_motion: float
     done, motion = (torch.where(here[:, None], whole, nothing) for here in (lidar, ~lidar))
     return replace(before, place=place, lidar=lidar, done=done, motion=motion, back=nothing,
                    level=before.level.where(valid, torch.ones_like(before.level)),
-                   suspicion=FADING * before.suspicion * valid, path=path, fixed_from_model=now)
+                   suspicion=FADING * before.suspicion * valid, path=path, follows=valid,
+                   fixed_from_model=batch.fixed_from_model)
 
 
 def settled(place: Tensor, lidar: Tensor, prior: Alignment) -> Alignment:

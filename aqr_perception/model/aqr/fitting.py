@@ -10,6 +10,7 @@ from torch import Tensor
 
 from aqr_perception.model.aqr.agreement import Descriptors, SensorMaps
 from aqr_perception.model.aqr.alignment import Alignment
+from aqr_perception.model.aqr.likeness import CloudBefore
 from aqr_perception.model.aqr.plane import after, of_places, undone
 from aqr_perception.model.aqr.routing import Scene
 from aqr_perception.model.constants import constant
@@ -23,21 +24,22 @@ DISTANCES = (1.0, 2.0, 3.5, 5.0, 7.0, 9.0, 12.0, 15.0, 19.0, 23.0, 28.0)
 SIDES = (-3.0, -2.0, -1.0, 1.0, 2.0, 3.0)
 """Distances to the side that are tried [m], to the right."""
 
-FINER = ((-0.5, -0.25, 0.25, 0.5), (-0.12, -0.06, 0.06, 0.12))
-"""Around the best of those, in two rounds, in parts of 5 degrees, three tenths of the distance and
-1 m to the side."""
+FINER = ((-0.5, -0.25, 0.25, 0.5), (-0.12, -0.06, 0.06, 0.12), (-0.03, -0.015, 0.015, 0.03))
+"""Around the best of those, in three rounds, in parts of 5 degrees, three tenths of the distance
+and 1 m to the side."""
 
 TURNED_TOO = (-3.0, -1.5, -0.75, 0.75, 1.5, 3.0)
 """Turns that are tried on top of what was found [degrees]."""
 
 LEAST_GAIN = 0.035
-"""Agreement (mean cosine) that a place must win to be believed. On a hundred sound frames none won
-0.02."""
+"""What a place must win to be believed: agreement (mean cosine), of which none won 0.02 on a
+hundred sound frames, and likeness to the cloud before. Once believed it stays until another is."""
 
 LEAST_FIT = 0.42
-"""And have. Sound sensors agree by 0.58 to 0.73 in simulated frames, by 0.51 in a real one of
-nuScenes, and by 0.3 on a car whose sensors the gate does not know: there it is not to be believed.
-Nor where pictures are swapped or four of 32 beams are left (0.41 at most anywhere).
+"""Agreement that it must have, where the cloud is not more like the one before. Sound sensors agree
+by 0.58 to 0.73 in simulated frames, by 0.51 in a real one of nuScenes, and by 0.3 on a car whose
+sensors the gate does not know: there it is not to be believed. Nor where pictures are swapped or
+four of 32 beams are left (0.41 at most anywhere).
 """
 
 LEAST_TOLD = 0.32
@@ -45,7 +47,7 @@ LEAST_TOLD = 0.32
 ones, 0.20 to 0.29 in dark ones, which agree with any place; 0.35 and more otherwise."""
 
 LEAST_CHANGE = 0.02
-"""And over the place of the frame before, to take its place."""
+"""What it must win over the place of the frame before, to take its place."""
 
 TRIED = tuple(number for place in (
     *((math.radians(turn), 0.0, 0.0) for turn in TURNS),
@@ -93,26 +95,45 @@ def telling(maps: SensorMaps) -> Tensor:
     return (differ * there).sum(1) >= LEAST_TOLD * there.sum(1).clamp(min=1.0)
 
 
-def search(scene: Scene, maps: SensorMaps, prior: Alignment, descriptors: Descriptors
-           ) -> tuple[Tensor, Tensor]:
-    """Find the place where cloud and cameras fit best.
+def jumped(cloud: CloudBefore, prior: Alignment) -> Tensor:
+    """(B,) bool: the cloud is more like the one before somewhere else than where it should lie."""
+    won, _ = cloud.won(_tried(prior), prior)
+    return won[:, 2:].amax(1) >= won[:, 1] + LEAST_CHANGE
+
+
+def search(scene: Scene, maps: SensorMaps, prior: Alignment, told: Tensor,
+           cloud: CloudBefore | None, descriptors: Descriptors) -> tuple[Tensor, Tensor, Tensor]:
+    """Find the place where cloud and cameras, and the cloud and the one before, fit best.
 
     Args:
         scene: The frames, put right by ``prior``.
         maps: Theirs.
         prior: What is believed so far.
+        told: (B,) bool: the pictures tell something, see `telling`.
+        cloud: Tells whether the cloud moved; None: nothing came before.
         descriptors: Of the gate.
 
     Returns:
-        (B, 3) the place, and its agreement (B,).
+        (B, 3) the place, the agreement there (B,), and (B,) bool: it is the cloud that moved there,
+        for it is like the one before.
     """
-    def scores(places: Tensor) -> Tensor:
+    def agreement(places: Tensor) -> Tensor:
         moved = after(undone(prior.done)[:, None], after(of_places(places, prior.path),
                                                          undone(prior.motion)[:, None]))
-        return fit(maps, moved, descriptors, scene.detection_range)
+        return fit(maps, moved, descriptors, scene.detection_range) * told[:, None]
 
-    tried = constant(TRIED, prior.place).view(1, -1, 3).expand(len(prior.place), -1, -1)
-    places = torch.cat([torch.zeros_like(tried[:, :1]), prior.place[:, None], tried], dim=1)
+    def judged(places: Tensor) -> tuple[Tensor, Tensor]:
+        agrees = agreement(places)
+        if cloud is None:
+            return agrees, torch.zeros_like(agrees)
+        won, certain = cloud.won(places, prior)
+        return agrees, won * (certain | (agrees > none))
+
+    def scores(places: Tensor) -> Tensor:
+        return torch.add(*judged(places))
+
+    places = _tried(prior)
+    none = agreement(places[:, :1])
     found = scores(places)
     best, score = _best(places, found)
     reach = torch.stack([(best[..., 0] != 0) * math.radians(5.0), best[..., 1] * 0.3,
@@ -122,16 +143,21 @@ def search(scene: Scene, maps: SensorMaps, prior: Alignment, descriptors: Descri
     for more in (*steps, F.pad(turned[None, :, None], (0, 2))):
         near = best + more
         best, score = _best(torch.cat([best, near], dim=1), torch.cat([score, scores(near)], dim=1))
+    agrees, won = judged(best)
+    wins = (score - found[:, :1] >= LEAST_GAIN) & ((won > 0) | (agrees >= LEAST_FIT))
+    best, score = best * wins[..., None], torch.where(wins, score, found[:, :1])
     stays = score < found[:, 1:2] + LEAST_CHANGE
     best = torch.where(stays[..., None], prior.place[:, None], best)
-    score = torch.where(stays, found[:, 1:2], score)
-    gained = score - found[:, :1]
-    wins = (gained >= LEAST_GAIN) & (score >= LEAST_FIT)
-    place = (best * wins[..., None])[:, 0]
+    place, (agrees, won) = best[:, 0], judged(best)
     holds = ((place - prior.place).abs() < constant(HOLDS, place)).all(-1) & (
         (place != 0) == (prior.place != 0)).all(-1)
-    return (torch.where(holds[:, None], prior.place, place),
-            torch.where(wins, score, found[:, :1])[:, 0])
+    return torch.where(holds[:, None], prior.place, place), agrees[:, 0], won[:, 0] > 0
+
+
+def _tried(prior: Alignment) -> Tensor:
+    """(B, H, 3) places: none, what was believed before, and all that are tried."""
+    tried = constant(TRIED, prior.place).view(1, -1, 3).expand(len(prior.place), -1, -1)
+    return torch.cat([torch.zeros_like(tried[:, :1]), prior.place[:, None], tried], dim=1)
 
 
 def _best(places: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:

@@ -46,7 +46,7 @@ from aqr_perception.model.aqr.evidence import (
     TokenEvidence,
     gather,
 )
-from aqr_perception.model.aqr.fitting import agreed, search, telling
+from aqr_perception.model.aqr.fitting import agreed, jumped, search, telling
 from aqr_perception.model.aqr.gate_state import (
     GateState,
     contrast_of,
@@ -54,6 +54,7 @@ from aqr_perception.model.aqr.gate_state import (
     kept_of,
     read_tokens,
 )
+from aqr_perception.model.aqr.likeness import cloud_before
 from aqr_perception.model.aqr.monitor import mean_mass, report
 from aqr_perception.model.aqr.output import (
     AqrOutput,
@@ -205,17 +206,21 @@ class GateRouter(Router):
         assert state.evidence is not None
         maps = state.evidence.maps
         fits = agreed(maps, state.evidence.along)
-        may = (maps.present[:, 0] & maps.present[:, 1:].any(1) & telling(maps)
-               & (scene.batch.modulation > 0).all(1))
+        told = telling(maps) & maps.present[:, 1:].any(1)
+        cloud = None if before is None else cloud_before(maps, before, prior, scene.detection_range)
+        jumps = torch.zeros_like(told) if cloud is None else jumped(cloud, prior)
+        may = maps.present[:, 0] & (told | jumps) & (scene.batch.modulation > 0).all(1)
         found = replace(prior, level=torch.maximum(prior.level, fits))
-        falls = may & (fits < prior.level - SEARCHED_BELOW)
-        if not spared(falls):
-            place, level = search(state.scene, maps, prior, self.descriptors)
+        doubtful = may & (jumps | (fits < prior.level - SEARCHED_BELOW))
+        if not spared(doubtful):
+            place, level, moved = search(state.scene, maps, prior, told, cloud, self.descriptors)
             place = torch.where(may[:, None], place, prior.place)
             suspicion = suspected(prior, state.evidence.time, maps.present)
-            lidar = to_blame(place, prior, suspicion, self._doubts(state))
-            found = settled(place, lidar, replace(prior, level=level, suspicion=suspicion))
-            if falls.device.type != "cpu" or not torch.equal(found.place, prior.place):
+            lidar = moved | to_blame(place, prior, suspicion, self._doubts(state))
+            found = settled(place, lidar & (place != 0).any(-1),
+                            replace(prior, level=level.where(told, prior.level),
+                                    suspicion=suspicion))
+            if doubtful.device.type != "cpu" or not torch.equal(found.place, prior.place):
                 state = self._look(put_right(scene, found))
         history = None if state.history is None else replace(state.history, alignment=found)
         return replace(state, alignment=found, history=history)

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from aqr_perception.model.position import inverse
+
 LEAST_MOTION = 0.2
 """A car that moved less [m] does not say which way it drives."""
 
@@ -38,6 +40,24 @@ def undone(motion: Tensor) -> Tensor:
     turn, x, y = motion.unbind(-1)
     sine, cosine = turn.sin(), turn.cos()
     return torch.stack([-turn, -cosine * x - sine * y, sine * x - cosine * y], dim=-1)
+
+
+def between(then: Tensor, now: Tensor) -> tuple[Tensor, Tensor]:
+    """How a car moved from one pose to the next: then_from_now.
+
+    Args:
+        then: (B, 4, 4) float64 fixed_from_model.
+        now: Likewise.
+
+    Returns:
+        (B, 3) turn, x, y, 0 where a pose is unknown; and (B,) bool: both are known.
+    """
+    known = now.isfinite().all(-1).all(-1) & then.isfinite().all(-1).all(-1)
+    eye = torch.eye(4, dtype=now.dtype, device=now.device)
+    motion = (inverse(then.where(known[:, None, None], eye))
+              @ now.where(known[:, None, None], eye))
+    return torch.stack([torch.atan2(motion[:, 1, 0], motion[:, 0, 0]), motion[:, 0, 3],
+                        motion[:, 1, 3]], dim=1).float(), known
 
 
 def driven_on(path: Tensor, step: Tensor) -> Tensor:

@@ -244,7 +244,7 @@ def test_the_place_is_found(detector, place, done):
         maps = replace(maps, columns=descriptors.lidar_columns(maps.bev, rays,
                                                                scene.detection_range))
         prior = known(scene, done=torch.tensor([done]), path=path)
-        found, level = search(scene, maps, prior, descriptors)
+        found, level, moved = search(scene, maps, prior, torch.tensor([True]), None, descriptors)
         motion = of_places(found[:, None], path)[:, 0]
     angle = torch.linspace(0, 2 * math.pi, 24)
     ring = torch.stack([20 * angle.cos(), 20 * angle.sin(), 0 * angle, 0 * angle + 1])
@@ -252,6 +252,7 @@ def test_the_place_is_found(detector, place, done):
     assert float(off.mean()) < 0.7, (found, place)
     assert float(level) > 0.8
     assert bool(found.any()) is any(place)
+    assert not moved
 
 
 def test_what_hardly_fits_anywhere_stays_as_it_came(detector):
@@ -261,7 +262,8 @@ def test_what_hardly_fits_anywhere_stays_as_it_came(detector):
         maps = descriptors(scene, plain_facts(scene).occupancy)
         columns = torch.nn.functional.normalize(torch.randn(maps.columns.shape), dim=-1)
         prior = known(scene, path=path_of(torch.tensor([[0.0, 0.0, -2.0]])))
-        found, _ = search(scene, replace(maps, columns=columns), prior, descriptors)
+        found, *_ = search(scene, replace(maps, columns=columns), prior, torch.tensor([True]), None,
+                           descriptors)
     assert not found.any()
 
 
