@@ -99,7 +99,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="batch norms of each process see its own frames alone: quicker where "
                              "processes share a CPU, and not quite what one process would do")
     parser.add_argument("--half", action="store_true",
-                        help="forward pass in half precision (fp16 on CUDA, bf16 on a CPU)")
+                        help="forward pass in half precision (fp16 on CUDA, bf16 on a CPU with "
+                             "AVX-512; others stay with single precision)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -112,6 +113,7 @@ def run(args: argparse.Namespace) -> int:
     """
     import torch
 
+    from aqr_perception.model.precision import has_half
     from aqr_perception.runtime.pipeline import resolve_device
     from aqr_perception.simulation.cache import DriveFolder
     from aqr_perception.training.baseline import with_mode
@@ -150,6 +152,8 @@ def run(args: argparse.Namespace) -> int:
     else:
         trainer = Trainer(detector, drives, Mounting(), settings, args.out, device, command,
                           teacher)
+    if args.half and not has_half(device):
+        print("--half: single precision all the same, for this CPU has no AVX-512")
     if trainer.step:
         print(f"going on at step {trainer.step}")
     weights = trainer.run()

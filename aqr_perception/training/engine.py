@@ -23,6 +23,7 @@ from aqr_perception.model.config import to_dict
 from aqr_perception.model.detector import Detector
 from aqr_perception.model.inputs import to_device
 from aqr_perception.training.augment import Augmentation
+from aqr_perception.model.precision import has_half
 from aqr_perception.training.baseline import (
     freeze_baseline,
     freeze_eye,
@@ -91,7 +92,7 @@ class TrainingSettings:
         share_statistics: Batch norms see the frames of all processes, as in one process; without,
             each sees its own, and nothing waits for another within a pass.
         half: Run the forward pass in half precision (fp16 with loss scaling on CUDA, bf16 on a
-            CPU).
+            CPU), where `has_half` says that the device can.
     """
 
     steps: int
@@ -311,7 +312,7 @@ class Trainer:
 
     def _precision(self) -> torch.autocast:
         return torch.autocast(
-            self.device.type, enabled=self.settings.half,
+            self.device.type, enabled=self.settings.half and has_half(self.device),
             dtype=torch.float16 if self.device.type == "cuda" else torch.bfloat16)
 
     def _history(self, item: TrainingBatch) -> TemporalMemory | None:

@@ -10,6 +10,7 @@ from thin_networks import thin_cmt, thin_tiny
 from aqr_perception.model.checkpoint import untrained
 from aqr_perception.model.heat import place_queries
 from aqr_perception.model.inputs import prepare
+from aqr_perception.model.precision import has_half
 from aqr_perception.types import Controls, DetectorOutput, Mounting
 
 
@@ -18,6 +19,14 @@ def seen(detector: torch.nn.Module, dtype: torch.dtype | None = None) -> Detecto
     with torch.inference_mode(), torch.autocast("cpu", dtype or torch.bfloat16,
                                                 enabled=dtype is not None):
         return detector(batch)
+
+
+@pytest.mark.parametrize(("capability", "half"), [("AVX512", True), ("AVX2", False),
+                                                  ("DEFAULT", False)])
+def test_half_precision_is_for_devices_that_have_it(monkeypatch, capability, half):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    assert has_half(torch.device("cpu")) is half
+    assert has_half(torch.device("cuda", 0))
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

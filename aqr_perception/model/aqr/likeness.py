@@ -16,7 +16,7 @@ from torch import Tensor
 
 from aqr_perception.model.aqr.agreement import SensorMaps
 from aqr_perception.model.aqr.alignment import Alignment
-from aqr_perception.model.aqr.places import bev_coordinates, sample
+from aqr_perception.model.aqr.places import bev_coordinates
 from aqr_perception.model.aqr.plane import after, between, of_places, undone
 from aqr_perception.model.aqr.temporal import TemporalMemory
 
@@ -39,6 +39,9 @@ the pictures must agree."""
 REPEATED = 0.9
 """A cloud that repeats itself is so much like the one before; with many ghosts, thick fog or snow
 it was up to 0.88."""
+
+LEAST_LENGTH = 1e-12
+"""Keeps the division defined outside the view, where there is nothing."""
 
 
 @dataclass(frozen=True)
@@ -73,10 +76,10 @@ class CloudBefore:
         points = torch.stack([cosine * x - sine * y + moved[..., 1:2],
                               sine * x + cosine * y + moved[..., 2:]], dim=-1)
         coordinates = bev_coordinates(points, self.detection_range)
-        there = sample(self.view, coordinates.flatten(1, 2)).unflatten(1, points.shape[1:3])
+        there = F.grid_sample(self.view, coordinates, align_corners=False)  # (B, c, H, K)
         # Between cells the mean of both is shorter than either: no place is to look worse for that.
-        there = F.normalize(there, dim=-1)
-        same = torch.einsum("bhkc,bck->bhk", there, self.cells) / self.cells.shape[1] ** 0.5
+        length = (self.cells.shape[1] * there.square().sum(1)).clamp(min=LEAST_LENGTH).sqrt()
+        same = (there * self.cells[:, :, None]).sum(1) / length
         weight = self.weight[:, None] * (coordinates.abs() <= 1).all(-1)
         return (same * weight).sum(-1) / weight.sum(-1).clamp(min=1.0)
 
