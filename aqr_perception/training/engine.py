@@ -22,8 +22,8 @@ from aqr_perception.model.aqr.temporal import TemporalMemory
 from aqr_perception.model.config import to_dict
 from aqr_perception.model.detector import Detector
 from aqr_perception.model.inputs import to_device
-from aqr_perception.training.augment import Augmentation
 from aqr_perception.model.precision import has_half
+from aqr_perception.training.augment import Augmentation
 from aqr_perception.training.baseline import (
     freeze_baseline,
     freeze_eye,
