@@ -117,7 +117,7 @@ def _numbers(batch: Batch, output: DetectorOutput, faults: KnownFaults, detector
                             ("max_change", "max_change"), ("outside_band", "outside_band"),
                             ("kept", "mean_gate"), ("mass", "mass"))}
     if report.put_right is not None:
-        numbers["put_right"] = report.put_right[0].double().tolist()
+        numbers["put_right"] = [_plain(value) for value in report.put_right[0].double().tolist()]
     factor = output.aqr.factor
     numbers["largest_factor"] = float(factor.max()) if factor.numel() else None
     labels = gate_labels(output, faults, to_device(batch, CPU), detector.config)

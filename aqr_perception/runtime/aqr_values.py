@@ -23,7 +23,8 @@ def values_of_report(report: AqrReport, sensors: Sequence[str]) -> dict[str, flo
         ``mean_weight.lidar``, ``relative_change.lidar``, ``outside_band.lidar`` (0 or 1), the same
         for ``camera``, and ``attention_mass.NAME`` and ``mean_gate.NAME`` by sensor. Where sensors
         are put right: ``cloud_turned_deg``, ``cloud_behind_m`` and ``cloud_aside_m`` (see
-        `AqrReport.put_right`), ``cloud_to_blame`` (0 or 1) and ``agreement``.
+        `AqrReport.put_right`), ``cloud_to_blame`` (0 or 1) and ``agreement``, where the
+        pictures tell anything.
     """
     values: dict[str, float] = {}
     for name, row, columns in (
@@ -37,5 +38,6 @@ def values_of_report(report: AqrReport, sensors: Sequence[str]) -> dict[str, flo
     if report.put_right is not None:
         turn, behind, aside, lidar, level = report.put_right[0].tolist()
         values |= {"cloud_turned_deg": math.degrees(turn), "cloud_behind_m": behind,
-                   "cloud_aside_m": aside, "cloud_to_blame": lidar, "agreement": level}
+                   "cloud_aside_m": aside, "cloud_to_blame": lidar}
+        values |= {"agreement": level} if level == level else {}
     return values

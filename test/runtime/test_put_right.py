@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from aqr_perception.recordings.frame_directory import find_frames, read_frame
+from aqr_perception.recordings.rig import load_rig as load_vehicle
 from aqr_perception.runtime.aqr_values import values_of_report
 from aqr_perception.runtime.pipeline import DetectionPipeline
 from aqr_perception.simulation import splits
@@ -101,3 +104,54 @@ def test_sound_sensors_stay(pipeline, drive):
         assert values["cloud_aside_m"] == 0.0
         assert values["agreement"] > 0.5
     assert not any(math.isnan(value) for value in said[0].values())
+
+
+@pytest.fixture(scope="module")
+def recorded(shared_data, request):
+    """Three consecutive frames of a real car that nothing here was trained on, and its rig."""
+    folder = shared_data / "dgp_scene_02"
+    if not folder.is_dir():
+        pytest.skip("dgp_scene_02 is not on this machine")
+    rig = load_vehicle(request.config.rootpath / "config" / "ddad.yaml")
+    return [read_frame(path, rig) for path in find_frames(folder)], rig
+
+
+def said_of(pipeline, recorded, clouds):
+    """What is said of real frames with the clouds of others, or with their own turned."""
+    frames, rig = recorded
+    pipeline = DetectionPipeline(pipeline.detector, pipeline.device, rig.mounting)
+    values = []
+    for frame, cloud in zip(frames, clouds):
+        result = pipeline(replace(frame, lidar=cloud), Controls())
+        values.append(values_of_report(result.aqr, ("lidar", *frame.camera_names)))
+    return values
+
+
+def test_sound_real_sensors_stay(pipeline, recorded):
+    for values in said_of(pipeline, recorded, [frame.lidar for frame in recorded[0]]):
+        assert values["cloud_turned_deg"] == values["cloud_behind_m"] == 0.0
+        assert values["cloud_aside_m"] == values["cloud_to_blame"] == 0.0
+
+
+@pytest.mark.parametrize(("severity", "degrees"), [(1, 5), (2, 15), (3, 40)])
+def test_a_real_cloud_that_turns_is_put_right(pipeline, recorded, severity, degrees):
+    frames, _ = recorded
+    turned = [apply("lidar_rotated", severity, [frame], np.random.default_rng(0))[0].lidar
+              for frame in frames[1:]]
+    first, *others = said_of(pipeline, recorded, [frames[0].lidar, *turned])
+    assert first["cloud_turned_deg"] == 0.0
+    for values in others:
+        assert abs(values["cloud_turned_deg"]) == pytest.approx(degrees, abs=1.0)
+        assert values["cloud_to_blame"] == 1
+
+
+@pytest.mark.parametrize("age", [1, 2])
+def test_an_old_real_cloud_is_put_right(pipeline, recorded, age):
+    frames, _ = recorded
+    driven = sum(np.linalg.norm((one.fixed_from_lidar - other.fixed_from_lidar)[:3, 3])
+                 for one, other in zip(frames[2 - age:], frames[3 - age:]))
+    values = said_of(pipeline, recorded, [frames[0].lidar, frames[1].lidar,
+                                          frames[2 - age].lidar])[-1]
+    assert values["cloud_behind_m"] == pytest.approx(driven, abs=0.6)
+    assert abs(values["cloud_turned_deg"]) <= 1.0
+    assert values["cloud_to_blame"] == 1

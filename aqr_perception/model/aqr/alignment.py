@@ -60,7 +60,8 @@ class Alignment:
         done: (B, 3) turn [rad], x and y [m]: cloud_from_moved, by which the cloud was moved back.
         motion: (B, 3) working_from_model, by which the projections are moved.
         back: (B, 3) model_from_working, by which the boxes are.
-        level: (B,) agreement with it, a mean cosine.
+        level: (B,) agreement with it, a mean cosine, when the pictures last told anything.
+        told: (B,) bool: those of this frame do.
         suspicion: (B,) that the cloud is to blame, in units of agreement; below 0: the pictures. It
             comes from frames in which the agreement fell, and fades.
         path: (B, P, 4) poses that the car had before, see `plane.driven_on`.
@@ -74,6 +75,7 @@ class Alignment:
     motion: Tensor
     back: Tensor
     level: Tensor
+    told: Tensor
     suspicion: Tensor
     path: Tensor
     follows: Tensor
@@ -82,8 +84,9 @@ class Alignment:
     @property
     def facts(self) -> Tensor:
         """(B, 5), see `AqrReport.put_right`."""
-        return torch.cat([self.place, self.lidar[:, None].to(self.place.dtype),
-                          self.level[:, None]], dim=1)
+        level = torch.where(self.told, self.level, self.level.new_full((), torch.nan))
+        return torch.cat([self.place, self.lidar[:, None].to(self.place.dtype), level[:, None]],
+                         dim=1)
 
     def take(self, index: Tensor) -> Alignment:
         """Reorder frames."""
@@ -95,8 +98,8 @@ def as_it_came(scene: Scene) -> Alignment:
     poses = scene.batch.fixed_from_model
     zero = torch.zeros(len(poses), 3, device=poses.device)
     path = torch.zeros(len(poses), POSES, 4, device=poses.device)
-    return Alignment(zero, zero[:, 0] > 0, zero, zero, zero, zero[:, 0] + 1, zero[:, 0], path,
-                     zero[:, 0] > 0, poses)
+    return Alignment(zero, zero[:, 0] > 0, zero, zero, zero, zero[:, 0] + 1, zero[:, 0] > 0,
+                     zero[:, 0], path, zero[:, 0] > 0, poses)
 
 
 def suspected(prior: Alignment, time: TemporalEvidence, present: Tensor) -> Tensor:

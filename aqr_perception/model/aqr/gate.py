@@ -210,6 +210,7 @@ class GateRouter(Router):
         cloud = None if before is None else cloud_before(maps, before, prior, scene.detection_range)
         jumps = torch.zeros_like(told) if cloud is None else jumped(cloud, prior)
         may = maps.present[:, 0] & (told | jumps) & (scene.batch.modulation > 0).all(1)
+        prior = replace(prior, told=told)
         found = replace(prior, level=torch.maximum(prior.level, fits))
         doubtful = may & (jumps | (fits < prior.level - SEARCHED_BELOW))
         if not spared(doubtful):

@@ -267,6 +267,13 @@ def test_what_hardly_fits_anywhere_stays_as_it_came(detector):
     assert not found.any()
 
 
+def test_of_agreement_with_pictures_that_tell_nothing_nothing_is_said(detector):
+    scene = scene_of(detector, batch_of(detector, np.eye(4), np.eye(4)))
+    facts = known(scene, told=torch.tensor([True, False]), level=torch.tensor([.6, .6])).facts
+    assert facts[:, 4].isnan().tolist() == [False, True]
+    assert float(facts[0, 4]) == pytest.approx(0.6)
+
+
 class Edges:
     """What time evidence says of two cars: sensors now (rows) against those before."""
 
