@@ -86,11 +86,11 @@ def test_an_old_cloud_is_put_right(pipeline, drive):
     assert found > 1.3 * run(pipeline, drive, "lidar_stale", 2, align=False)[1]
 
 
-@pytest.mark.parametrize(("fault", "what", "least"), [("lidar_rotated", "cloud_turned_deg", 4.0),
-                                                      ("lidar_stale", "cloud_behind_m", 1.0)])
-def test_without_a_camera_the_cloud_before_tells_and_tells_when_it_is_over(pipeline, drive, fault,
-                                                                          what, least):
-    said, _ = run(pipeline, drive, fault, 1, ends=FRAMES - 1, blind=True)
+@pytest.mark.parametrize(("fault", "severity", "what", "least"), [
+    ("lidar_rotated", 2, "cloud_turned_deg", 14.0), ("lidar_stale", 1, "cloud_behind_m", 1.0)])
+def test_without_a_camera_the_cloud_before_tells_and_tells_when_it_is_over(
+        pipeline, drive, fault, severity, what, least):
+    said, _ = run(pipeline, drive, fault, severity, ends=FRAMES - 1, blind=True)
     for values in said[:-1]:
         assert abs(values[what]) > least
         assert values["cloud_to_blame"] == 1

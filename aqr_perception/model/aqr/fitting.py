@@ -97,7 +97,7 @@ def telling(maps: SensorMaps) -> Tensor:
 
 def jumped(cloud: CloudBefore, prior: Alignment) -> Tensor:
     """(B,) bool: the cloud is more like the one before somewhere else than where it should lie."""
-    won, _ = cloud.won(_tried(prior), prior)
+    won = cloud.won(_tried(prior), prior).likeness
     return won[:, 2:].amax(1) >= won[:, 1] + LEAST_CHANGE
 
 
@@ -126,8 +126,7 @@ def search(scene: Scene, maps: SensorMaps, prior: Alignment, told: Tensor,
         agrees = agreement(places)
         if cloud is None:
             return agrees, torch.zeros_like(agrees)
-        won, certain = cloud.won(places, prior)
-        return agrees, won * (certain | (agrees > none))
+        return agrees, cloud.won(places, prior).believed(agrees, none, told)
 
     def scores(places: Tensor) -> Tensor:
         return torch.add(*judged(places))

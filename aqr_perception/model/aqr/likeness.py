@@ -33,15 +33,42 @@ few beams and a narrow view win up to 0.07, a cloud turned by 5 degrees 0.13 and
 
 STILL = 2.0
 """Places that differ by the way driven since, give or take this [m], are those of a cloud that
-repeats itself. So do ghosts, dirt and cars that drive alongside, which are a part of it: there
-the pictures must agree."""
+repeats itself. So do ghosts, dirt and cars that drive alongside, which are a part of it."""
 
-REPEATED = 0.9
-"""A cloud that repeats itself is so much like the one before; with many ghosts, thick fog or snow
-it was up to 0.88."""
+REPEATED = 0.95
+"""A cloud that repeats itself is so much like the one before (0.97 to 1.00); with many ghosts,
+thick fog or snow it was 0.88 at most."""
+
+SURE_SHARE = 0.5
+"""A place that wins this share needs no picture to be believed; dense traffic won 0.37 once."""
 
 LEAST_LENGTH = 1e-12
 """Keeps the division defined outside the view, where there is nothing."""
+
+
+@dataclass(frozen=True)
+class Won:
+    """What a cloud wins by lying at so many places, (B, H) each.
+
+    Attributes:
+        likeness: 0 if too little; where the cloud was believed to lie it may also lose.
+        sure: Bool: no part of the cloud could have won it.
+        repeats: Bool: the cloud would repeat itself there, or a part of it, see `STILL`.
+    """
+
+    likeness: Tensor
+    sure: Tensor
+    repeats: Tensor
+
+    def believed(self, agrees: Tensor, none: Tensor, told: Tensor) -> Tensor:
+        """(B, H) what counts of it; what is not sure the pictures must bear out.
+
+        Args:
+            agrees: (B, H) agreement with the pictures there, see `fitting.fit`.
+            none: (B, 1) as the cloud came.
+            told: (B,) bool: the pictures tell something.
+        """
+        return self.likeness * (self.sure | (told[:, None] & (~self.repeats | (agrees > none))))
 
 
 @dataclass(frozen=True)
@@ -83,16 +110,12 @@ class CloudBefore:
         weight = self.weight[:, None] * (coordinates.abs() <= 1).all(-1)
         return (same * weight).sum(-1) / weight.sum(-1).clamp(min=1.0)
 
-    def won(self, places: Tensor, prior: Alignment) -> tuple[Tensor, Tensor]:
+    def won(self, places: Tensor, prior: Alignment) -> Won:
         """What the cloud wins by lying there, over lying where it should.
 
         Args:
             places: (B, H, 3), see `Alignment.place`.
             prior: What is believed so far.
-
-        Returns:
-            (B, H), 0 if too little; where it was believed to lie it may also lose. And (B, H) bool:
-            no part of the cloud could have won it, as `STILL` has it.
         """
         lidar = prior.lidar[:, None, None]
         known = torch.cat([torch.zeros_like(prior.place)[:, None], prior.place[:, None] * lidar], 1)
@@ -101,10 +124,11 @@ class CloudBefore:
         believed = (places == prior.place[:, None]).all(-1, keepdim=True) & lidar
         further = places[..., 1] - known[:, 1:, 1]
         repeats = (further != 0) & ((further - self.driven[:, None]).abs() <= STILL)
-        # No cloud shows what is to come.
-        enough = (gained >= LEAST_SHARE * (1 - alike[:, :1])) & (places[..., 1] >= 0)
-        return (torch.where(believed[..., 0], alike[:, 1:2] - alike[:, :1], gained * enough),
-                ~repeats | believed[..., 0] | (alike[:, 2:] >= REPEATED))
+        share = gained / (1 - alike[:, :1]).clamp(min=LEAST_LENGTH)
+        enough = (share >= LEAST_SHARE) & (places[..., 1] >= 0)  # no cloud shows what is to come
+        sure = torch.where(repeats, alike[:, 2:] >= REPEATED, share >= SURE_SHARE)
+        return Won(torch.where(believed[..., 0], alike[:, 1:2] - alike[:, :1], gained * enough),
+                   sure | believed[..., 0], repeats)
 
 
 def cloud_before(maps: SensorMaps, before: TemporalMemory, prior: Alignment,

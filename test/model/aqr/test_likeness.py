@@ -15,7 +15,7 @@ from aqr_perception.geometry import rigid
 from aqr_perception.model.aqr.alignment import as_it_came, carried
 from aqr_perception.model.aqr.config import AqrConfig
 from aqr_perception.model.aqr.fitting import LEAST_GAIN, jumped, search
-from aqr_perception.model.aqr.likeness import CELLS, cloud_before
+from aqr_perception.model.aqr.likeness import CELLS, Won, cloud_before
 from aqr_perception.model.aqr.places import bev_coordinates, sample
 from aqr_perception.model.aqr.plane import after, of_places, undone
 from aqr_perception.model.aqr.statistics import plain_facts
@@ -25,8 +25,8 @@ from aqr_perception.model.inputs import prepare
 from aqr_perception.model.tokens import as_known
 from aqr_perception.types import Controls, Mounting
 
-AHEAD = 4.0
-"""The car drives so far [m] from one frame to the next."""
+AHEAD = 4.8
+"""The car drives so far [m] from one frame to the next: four cells."""
 
 
 @pytest.fixture(scope="module")
@@ -128,22 +128,34 @@ def test_a_part_that_goes_along_with_the_car_is_no_cloud_that_repeats_itself(dri
         for name, view in views.items():
             cloud = cloud_before(replace(moved, bev=view), drive.memory, drive.prior, drive.range)
             places = torch.tensor([[place, [0.0, 0.0, 0.0]]])
-            won[name] = [float(of[0, 0]) for of in cloud.won(places, drive.prior)]
+            won[name] = cloud.won(places, drive.prior)
             found[name], *_ = search(drive.scene, replace(moved, bev=view), drive.prior,
                                      torch.tensor([False]), cloud, drive.descriptors)
-    assert won["part"][0] > 0.1  # by the mean it would seem so
-    assert not won["part"][1]
+    assert float(won["part"].likeness[0, 0]) > 0.1  # by the mean it would seem so
+    assert not won["part"].sure[0, 0]
     assert not found["part"].any()
-    assert won["all"][0] > 0.5
-    assert won["all"][1]
+    assert float(won["all"].likeness[0, 0]) > 0.5
+    assert won["all"].sure[0, 0]
     torch.testing.assert_close(found["all"], torch.tensor([place]), rtol=0.02, atol=0.1)
+
+
+@pytest.mark.parametrize(("sure", "repeats", "agrees", "told", "counts"), [
+    (True, True, 0.0, False, True), (True, False, 0.3, True, True),
+    (False, False, 0.3, True, True), (False, True, 0.3, True, False),
+    (False, True, 0.5, True, True), (False, False, 0.0, False, False),
+    (False, True, 0.0, False, False)])
+def test_what_is_not_sure_the_pictures_must_bear_out(sure, repeats, agrees, told, counts):
+    won = Won(torch.tensor([[0.2]]), torch.tensor([[sure]]), torch.tensor([[repeats]]))
+    none = torch.tensor([[0.4 if told else 0.0]])
+    believed = won.believed(torch.tensor([[agrees]]), none, torch.tensor([told]))
+    assert float(believed) == pytest.approx(0.2 if counts else 0.0)
 
 
 def test_no_cloud_shows_what_is_to_come(drive):
     with torch.no_grad():
         cloud = drive.cloud([0.0, -5.0, 0.0])
-        won, _ = cloud.won(torch.tensor([[[0.0, -5.0, 0.0]]]), drive.prior)
-    assert float(won) == 0.0
+        won = cloud.won(torch.tensor([[[0.0, -5.0, 0.0]]]), drive.prior)
+    assert float(won.likeness) == 0.0
 
 
 @pytest.mark.parametrize("lidar", [True, False])
@@ -156,7 +168,7 @@ def test_what_was_believed_stays_while_nothing_moves_and_goes_when_the_cloud_com
     with torch.no_grad():
         stays, _, moved = drive.found(turned(15) if lidar else [0.0, 0.0, 0.0], prior)
         back, _, _ = drive.found([0.0, 0.0, 0.0], prior)
-        won, _ = drive.cloud([0.0, 0.0, 0.0], prior).won(place[:, None], prior)
+        won = drive.cloud([0.0, 0.0, 0.0], prior).won(place[:, None], prior).likeness
     torch.testing.assert_close(stays, place)
     assert bool(moved) is lidar
     if lidar:
@@ -174,7 +186,7 @@ def test_where_nothing_came_before_nothing_is_won(drive):
                     drive.then, present=torch.tensor([[False, True, True]]))))):
             cloud = cloud_before(drive.seen(turned(15)), memory, prior, drive.range)
             assert not cloud.weight.any()
-            assert not cloud.won(torch.tensor([[turned(15)]]), prior)[0].any()
+            assert not cloud.won(torch.tensor([[turned(15)]]), prior).likeness.any()
 
 
 def test_few_cells_are_enough_to_be_asked(drive):
