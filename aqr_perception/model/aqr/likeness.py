@@ -35,12 +35,11 @@ STILL = 2.0
 """Places that differ by the way driven since, give or take this [m], are those of a cloud that
 repeats itself. So do ghosts, dirt and cars that drive alongside, which are a part of it."""
 
-REPEATED = 0.95
-"""A cloud that repeats itself is so much like the one before (0.97 to 1.00); with many ghosts,
-thick fog or snow it was 0.88 at most."""
+SURE_SHARE = 0.45
+"""An old place that wins this share needs no picture to bear it out; dense traffic won 0.37."""
 
-SURE_SHARE = 0.5
-"""A place that wins this share needs no picture to be believed; dense traffic won 0.37 once."""
+REPEATED_SHARE = 0.65
+"""And this where the cloud would repeat itself, which it does to 0.9 and more."""
 
 LEAST_LENGTH = 1e-12
 """Keeps the division defined outside the view, where there is nothing."""
@@ -126,9 +125,9 @@ class CloudBefore:
         repeats = (further != 0) & ((further - self.driven[:, None]).abs() <= STILL)
         share = gained / (1 - alike[:, :1]).clamp(min=LEAST_LENGTH)
         enough = (share >= LEAST_SHARE) & (places[..., 1] >= 0)  # no cloud shows what is to come
-        sure = torch.where(repeats, alike[:, 2:] >= REPEATED, share >= SURE_SHARE)
+        needed = SURE_SHARE * (further != 0) + (REPEATED_SHARE - SURE_SHARE) * repeats
         return Won(torch.where(believed[..., 0], alike[:, 1:2] - alike[:, :1], gained * enough),
-                   sure | believed[..., 0], repeats)
+                   (share >= needed) | believed[..., 0], repeats)
 
 
 def cloud_before(maps: SensorMaps, before: TemporalMemory, prior: Alignment,
