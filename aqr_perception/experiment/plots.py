@@ -135,7 +135,7 @@ def _faults(figure: Any, config: ExperimentConfig, figures: Runs) -> bool:
     image = axis.imshow(values, cmap="RdBu", vmin=-limit, vmax=limit, aspect="auto")
     axis.set_xticks(range(len(names)), names, rotation=60, ha="right")
     axis.set_yticks(range(len(faults)), faults)
-    axis.set_title(f"mAP less {config.competitor}'s; white: no difference", fontsize=9)
+    axis.set_title(f"mAP less {config.competitor}'s; white: none shown over the seeds", fontsize=9)
     figure.colorbar(image)
     return True
 
