@@ -102,7 +102,7 @@ class CloudBefore:
         points = torch.stack([cosine * x - sine * y + moved[..., 1:2],
                               sine * x + cosine * y + moved[..., 2:]], dim=-1)
         coordinates = bev_coordinates(points, self.detection_range)
-        there = F.grid_sample(self.view, coordinates, align_corners=False)  # (B, c, H, K)
+        there = F.grid_sample(self.view, coordinates.to(self.view.dtype), align_corners=False)
         # Between cells the mean of both is shorter than either: no place is to look worse for that.
         length = (self.cells.shape[1] * there.square().sum(1)).clamp(min=LEAST_LENGTH).sqrt()
         same = (there * self.cells[:, :, None]).sum(1) / length
