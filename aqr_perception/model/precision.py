@@ -13,7 +13,7 @@ from torch import Tensor
 def has_half(device: torch.device) -> bool:
     """Whether half precision saves time there: on GPUs, and on CPUs with AVX-512.
 
-    Others convert number by number: a step of training takes five times as long as in single
+    Others convert number by number: a step of training takes four times as long as in single
     precision.
     """
     return device.type != "cpu" or torch.backends.cpu.get_cpu_capability().startswith("AVX512")

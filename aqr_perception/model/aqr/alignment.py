@@ -4,7 +4,8 @@ What the columns of the pictures show is compared with what the cloud holds alon
 for the gate's evidence (`agreement`), and then (`fitting`) along the rays as they would run if the
 cloud were turned about the vertical or lay aside, or if either sensor showed the world from where
 the car was some metres ago. The agreement of descriptors peaks where the sensors fit: nothing is
-learned for this that the gate does not have.
+learned for this that the gate does not have. The cloud is compared with the one before it as well
+(`likeness`), which tells more sharply whether it moved.
 
 Such a place is a rigid motion in the plane. Once it is believed, the cloud of the next frame is
 moved back before the trunks see it, or the projections of the cameras are changed, whichever is to
